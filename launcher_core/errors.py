@@ -1,0 +1,127 @@
+"""Everything this package raises on purpose.
+
+    LauncherError
+    |-- UsageError (also ValueError)         what was asked for cannot be done; nothing was started
+    |   |-- NodesError (also RuntimeError)   --nnodes has more than two parts
+    |   `-- PluginError                      a plugin was named that cannot be used
+    |-- RendezvousError                      the nodes could not meet
+    |   |-- RendezvousClosedError            the job is over; nobody can join it any more
+    |   |-- RendezvousTimeoutError           not enough nodes came in time
+    |   |-- RendezvousConnectionError        the place to meet cannot be reached
+    |   |-- RendezvousStateError             what is stored at the place to meet makes no sense
+    |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
+    |-- StartError                           a worker could not be started
+    `-- ChildFailedError                     workers failed, and no restart was left
+    SignalException                          a signal stopped the launcher
+
+Each error says what is wrong, with which value, and what to do about it: the command line prints
+the text as it is, without a traceback.  Anything else that escapes is a defect of ours and keeps its
+traceback.  The names and shapes of ChildFailedError, SignalException and the Rendezvous errors are
+those of torch elastic.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from launcher_core.worker.failure import ProcessFailure
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class LauncherError(Exception):
+    """The launch failed for a reason that the text explains; `exit_code` is what the shell sees."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(LauncherError, ValueError):
+    """The request cannot be carried out as given; nothing has been started."""
+
+    exit_code = EXIT_USAGE
+
+
+class NodesError(UsageError, RuntimeError):
+    """--nnodes is neither N nor MIN:MAX (a RuntimeError too: torch elastic raises one)."""
+
+
+class PluginError(UsageError):
+    """A plugin that was named is not installed, lacks a dependency, cannot be imported, or lacks the hook."""
+
+
+class RendezvousError(LauncherError):
+    """The nodes of the job could not meet."""
+
+
+class RendezvousClosedError(RendezvousError):
+    """The job is over: nobody can join it any more."""
+
+
+class RendezvousTimeoutError(RendezvousError):
+    """Not enough nodes came within the time allowed."""
+
+
+class RendezvousConnectionError(RendezvousError):
+    """The place to meet cannot be reached, or stopped answering."""
+
+
+class RendezvousStateError(RendezvousError):
+    """What is stored at the place to meet cannot be understood."""
+
+
+class RendezvousGracefulExitError(RendezvousError):
+    """This node was a spare, the job ended without it: not a failure."""
+
+    exit_code = 0
+
+
+class StartError(LauncherError):
+    """A worker could not be started; those of its group that had started are gone again."""
+
+
+class ChildFailedError(LauncherError):
+    """Workers failed and no restart was left.
+
+    `failures` maps global rank to ProcessFailure, this node's workers only; `root` is the global rank
+    that failed first; `report` is the text for people, which `str()` gives.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        failures: Mapping[int, ProcessFailure],
+        root: int | None = None,
+        report: str = "",
+    ) -> None:
+        if not failures:
+            raise ValueError("ChildFailedError needs at least one failure")
+        self.name = name
+        self.failures = dict(failures)
+        self.root = root
+        self.report = report
+        super().__init__(report or f"{name} FAILED (ranks {', '.join(map(str, self.failures))})")
+
+    def get_first_failure(self) -> tuple[int, ProcessFailure]:
+        """The (global rank, failure) that came first; by its time of failure where no root was given."""
+        root = self.root
+        if root is None:
+            root = min(self.failures, key=lambda rank: self.failures[rank].timestamp)
+        return root, self.failures[root]
+
+
+class SignalException(Exception):
+    """The launcher was told to stop by a signal; its workers are gone. `sigval` is the signal."""
+
+    def __init__(self, msg: str, sigval: signal.Signals) -> None:
+        super().__init__(msg)
+        self.sigval = sigval
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as shells report it."""
+        return 128 + int(self.sigval)

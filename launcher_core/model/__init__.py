@@ -1,0 +1,1 @@
+"""Nouns: frozen values that every other floor speaks of. Nothing here decides or acts."""

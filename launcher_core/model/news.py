@@ -1,0 +1,48 @@
+"""What a meeting tells the agent. Each is one fact, complete in itself, and names the round it is about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Union
+
+from launcher_core.model.job import Place
+
+
+class Formed(NamedTuple):
+    """A round has formed and this node is part of it."""
+
+    place: Place
+
+
+class Regroup(NamedTuple):
+    """The round is over though the job is not: stop the workers and join again."""
+
+    round: int
+    reason: str
+    restart: bool = False
+    """Whether this cost the job a restart (a worker failed), or is a change of members, which is free."""
+
+
+class Over(NamedTuple):
+    """The job has ended for this node."""
+
+    succeeded: bool
+    reason: str
+
+
+class Waiting(NamedTuple):
+    """Nothing has changed for a while: who is here, who is not, and what happens next."""
+
+    have: int
+    low: int
+    high: int
+    detail: str
+    seconds_left: float | None = None
+
+
+class Trouble(NamedTuple):
+    """The meeting itself cannot go on: `error` is to be raised by the launch."""
+
+    error: Exception
+
+
+News = Union[Formed, Regroup, Over, Waiting, Trouble]

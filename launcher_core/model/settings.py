@@ -1,0 +1,123 @@
+"""What a launch is asked to do: LaunchConfig, and the part of it that a rendezvous is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from launcher_core.model.logs import Std, StdChoice
+
+DEFAULT_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"
+TRUE_TEXTS = ("1", "true", "t", "yes", "y")
+FALSE_TEXTS = ("0", "false", "f", "no", "n")
+
+
+@attrs.frozen(repr=False, eq=False)
+class LogsConfig:
+    """Where output shall go, as asked for; a logs-specs plugin turns it into paths."""
+
+    log_dir: str | None = None
+    redirects: StdChoice = Std.NONE
+    tee: StdChoice = Std.NONE
+    local_ranks_filter: frozenset[int] | None = None
+
+
+@attrs.frozen
+class LaunchConfig:
+    """One launch. Fields, order and defaults are torch elastic's; the keyword-only ones are ours.
+
+    Times are seconds. `shutdown_timeout` is the grace between a polite stop and SIGKILL.
+    """
+
+    min_nodes: int
+    max_nodes: int
+    nproc_per_node: int
+    logs_specs: Any = None
+    """A LogsSpecs object; None asks the plugin named by `logs` to make one."""
+    run_id: str = ""
+    role: str = "default_role"
+    rdzv_endpoint: str = ""
+    rdzv_backend: str = "c10d"
+    rdzv_configs: Mapping[str, Any] = attrs.field(factory=dict)
+    rdzv_timeout: int = -1
+    max_restarts: int = 3
+    monitor_interval: float = 0.1
+    start_method: str = "spawn"
+    log_line_prefix_template: str | None = None
+    metrics_cfg: Mapping[str, str] = attrs.field(factory=dict)
+    local_addr: str | None = None
+    event_log_handler: str = "null"
+    numa_options: Any = None
+    signals_to_handle: str = DEFAULT_SIGNALS
+    duplicate_stdout_filters: list[str] | None = None
+    duplicate_stderr_filters: list[str] | None = None
+    virtual_local_rank: bool = False
+    shutdown_timeout: float | None = None
+
+    logs_plugin: str = attrs.field(default="default", kw_only=True)
+    logs: LogsConfig = attrs.field(factory=LogsConfig, kw_only=True)
+    node_rank: int | None = attrs.field(default=None, kw_only=True)
+    policies: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    exit_barrier_timeout: float = attrs.field(default=300.0, kw_only=True)
+    stdin: str = attrs.field(default="0", kw_only=True)
+    """Which local rank reads the launcher's standard input: a number, "all" or "none"."""
+    report_lines: int = attrs.field(default=20, kw_only=True)
+    """How many last lines of a failed worker's stderr the report shows; 0 leaves stderr untouched."""
+    worker_env: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    """Variables that every worker gets beside the launcher's own environment."""
+
+
+class RendezvousParameters:
+    """What a rendezvous backend is told. `config` values are strings when they come from --rdzv-conf."""
+
+    def __init__(
+        self,
+        backend: str,
+        endpoint: str,
+        run_id: str,
+        min_nodes: int,
+        max_nodes: int,
+        local_addr: str | None = None,
+        **config: Any,
+    ) -> None:
+        if not backend:
+            raise ValueError("the name of the rendezvous backend is empty")
+        if min_nodes < 1:
+            raise ValueError(f"min_nodes={min_nodes}: at least one node is needed")
+        if max_nodes < min_nodes:
+            raise ValueError(f"max_nodes={max_nodes} is less than min_nodes={min_nodes}")
+        self.backend = backend
+        self.endpoint = endpoint
+        self.run_id = run_id
+        self.min_nodes = min_nodes
+        self.max_nodes = max_nodes
+        self.local_addr = local_addr
+        self.config = config
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value given for `key`, else `default`."""
+        return self.config.get(key, default)
+
+    def get_as_bool(self, key: str, default: bool | None = None) -> bool | None:
+        """The value of `key` as a bool; raises ValueError when it is neither yes nor no."""
+        value = self.get(key, default)
+        if value is None or isinstance(value, bool):
+            return value
+        text = str(value).lower()
+        if text in TRUE_TEXTS:
+            return True
+        if text in FALSE_TEXTS:
+            return False
+        raise ValueError(f"{key}={value!r}: write one of {', '.join(TRUE_TEXTS + FALSE_TEXTS)}")
+
+    def get_as_int(self, key: str, default: int | None = None) -> int | None:
+        """The value of `key` as an int; raises ValueError when it is not one."""
+        value = self.get(key, default)
+        if value is None:
+            return None
+        try:
+            return int(value)
+        except ValueError as error:
+            raise ValueError(f"{key}={value!r}: write a whole number") from error

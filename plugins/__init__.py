@@ -1,0 +1,1 @@
+"""The plugins that ship with the launcher, imported as `launcher_plugins`; the core imports none of them."""
