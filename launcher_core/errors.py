@@ -11,6 +11,8 @@
     |   |-- RendezvousStateError             what is stored at the place to meet makes no sense
     |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
     |-- StartError                           a worker could not be started
+    |-- StuckError                           workers survived SIGKILL
+    |-- JobFailedError                       the job failed on another node
     `-- ChildFailedError                     workers failed, and no restart was left
     SignalException                          a signal stopped the launcher
 
@@ -82,6 +84,22 @@ class RendezvousGracefulExitError(RendezvousError):
 
 class StartError(LauncherError):
     """A worker could not be started; those of its group that had started are gone again."""
+
+
+class StuckError(LauncherError):
+    """Workers survived SIGKILL: a system call that cannot be interrupted. `local_ranks` says which."""
+
+    def __init__(self, local_ranks: tuple[int, ...]) -> None:
+        self.local_ranks = local_ranks
+        ranks = ", ".join(map(str, local_ranks))
+        super().__init__(
+            f"local ranks {ranks} did not end after SIGKILL: blocked in the kernel (state D), often by a dead "
+            "network file system or a driver; look at `ps -o pid,wchan:30,cmd` on this machine"
+        )
+
+
+class JobFailedError(LauncherError):
+    """The job failed on another node; this node's workers did not fail. The text says where and why."""
 
 
 class ChildFailedError(LauncherError):

@@ -207,14 +207,14 @@ class Meeting(Protocol):
     def finished(self, round: int) -> None:
         """This node's workers all succeeded in that round."""
 
+    def abandon(self, reason: str) -> None:
+        """Declare the job failed for everybody."""
+
     def leave(self, reason: str) -> None:
         """This node goes away; the job may go on without it."""
 
-    def close(self, reason: str | None = None) -> None:
-        """Release everything; with a reason, first declare the job failed for everybody.
-
-        Blocks until the other members were told, at most `close_timeout` seconds.
-        """
+    def close(self) -> None:
+        """Release everything; called once, at the end. Blocks until the other members were told, for a bounded time."""
 
 
 class RendezvousBackend(Protocol):

@@ -1,0 +1,74 @@
+"""What a running launch says, one line each, on the launcher's stderr. Silence means that all is well."""
+
+from __future__ import annotations
+
+from signal import Signals
+from typing import Any, TextIO
+
+from launcher_core.model.news import Over, Regroup, Trouble, Waiting
+from launcher_core.rules.supervise import Alarm, Hung, Rang, Signalled
+
+
+class Teller:
+    """Writes the lines. Calling it with an event of the agent says what is worth saying about it."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._stopping = False
+
+    def __call__(self, about: Any) -> None:
+        """Say what happened, where people want to know it."""
+        text = self._words(about)
+        if text:
+            self.line(text)
+
+    def line(self, text: str) -> None:
+        """Write one line; a stream that is gone is not written to again."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"launcher: {text}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
+
+    def _words(self, about: Any) -> str:
+        if isinstance(about, Waiting):
+            return _waiting(about)
+        if isinstance(about, Regroup):
+            what = "restarting all workers" if about.restart else "regrouping, which costs no restart"
+            return f"{about.reason}; {what}"
+        if isinstance(about, Signalled):
+            return self._signalled(about)
+        if isinstance(about, Rang):
+            return _rang(about)
+        if isinstance(about, Hung):
+            return f"{about.reason}; stopping the workers"
+        if isinstance(about, Over) and not about.succeeded:
+            return f"the job is over: {about.reason}; stopping the workers"
+        if isinstance(about, Trouble):
+            return f"{about.error}"
+        return ""
+
+    def _signalled(self, about: Signalled) -> str:
+        name = Signals(about.signum).name
+        if self._stopping:
+            return f"{name} again; killing the workers"
+        self._stopping = True
+        return f"{name}; passing it on to the workers (once more kills them)"
+
+
+def _waiting(about: Waiting) -> str:
+    span = f"{about.low}" if about.low == about.high else f"{about.low} to {about.high}"
+    left = "" if about.seconds_left is None else f"; {about.seconds_left:.0f} s left"
+    return f"waiting: {about.have} of {span} nodes are here; {about.detail}{left}"
+
+
+def _rang(about: Rang) -> str:
+    if about.alarm is Alarm.GRACE:
+        return "the grace is over (--shutdown-timeout); killing the workers that are left"
+    if about.alarm is Alarm.BARRIER:
+        return "the other nodes did not finish in time (--exit-barrier-timeout); this one succeeded"
+    return "workers survive SIGKILL; leaving without them"
+
+

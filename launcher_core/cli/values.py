@@ -1,0 +1,127 @@
+"""What the texts of single options mean. Each function takes the text alone, and touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from signal import Signals
+
+from launcher_core.cli import say
+from launcher_core.errors import UsageError
+from launcher_core.model.logs import Std, StdChoice
+from launcher_core.rules.signals import signal_numbers
+
+
+def rdzv_conf(text: str) -> dict[str, str]:
+    """The pairs of --rdzv-conf, stripped; of a repeated key the last counts.
+
+    One pair of quotes around the whole is dropped, which a shell was expected to drop, and a comma at the end
+    is tolerated. Raises UsageError for an item that is no pair and for a key without a value.
+    """
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    text = text.removesuffix(",").strip()
+    return dict(_pair(item) for item in text.split(",")) if text else {}
+
+
+def _pair(item: str) -> tuple[str, str]:
+    key, _, value = (part.strip() for part in item.partition("="))
+    if not key:
+        raise UsageError(say.bad_pair(item))
+    if not value:
+        raise UsageError(say.no_value(key))
+    return key, value
+
+
+def streams(flag: str, text: str, workers: int) -> StdChoice:
+    """What --redirects or --tee asks for. Raises UsageError, also for a local rank that no worker has."""
+    try:
+        choice = Std.from_str(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+    if not isinstance(choice, Std):
+        _within(flag, choice, workers)
+    return choice
+
+
+def ranks_filter(text: str, workers: int) -> frozenset[int] | None:
+    """The local ranks of --local-ranks-filter, None for all. Raises UsageError for a rank that nobody has."""
+    if not text.strip():
+        return None
+    flag = "--local-ranks-filter"
+    ranks = frozenset(_rank(flag, item) for item in text.split(","))
+    _within(flag, ranks, workers)
+    return ranks
+
+
+def _rank(flag: str, item: str) -> int:
+    try:
+        return int(item)
+    except ValueError:
+        raise UsageError(say.not_a_rank(flag, item)) from None
+
+
+def _within(flag: str, ranks: Iterable[int], workers: int) -> None:
+    for rank in sorted(ranks):
+        if not 0 <= rank < workers:
+            raise UsageError(say.no_such_rank(flag, rank, workers))
+
+
+def line_filters(flag: str, texts: list[str]) -> list[str]:
+    """The texts of a duplicate filter as they are. Raises UsageError when one of them is empty."""
+    if "" in texts:
+        raise UsageError(say.empty_filter(flag))
+    return texts
+
+
+def names(flag: str, text: str) -> tuple[str, ...]:
+    """The names of a comma-separated list, stripped. Raises UsageError when one of them is empty."""
+    if not text.strip():
+        return ()
+    found = tuple(name.strip() for name in text.split(","))
+    if "" in found:
+        raise UsageError(say.empty_name(flag, text))
+    return found
+
+
+def stdin_reader(text: str, workers: int) -> str:
+    """Who reads standard input: a local rank, "all" or "none". Raises UsageError for anybody else."""
+    reader = text.strip().lower()
+    if reader in ("all", "none"):
+        return reader
+    if not (reader.isascii() and reader.isdigit()):
+        raise UsageError(say.bad_stdin(text))
+    _within("--stdin", (int(reader),), workers)
+    return str(int(reader))
+
+
+def signal_names(text: str) -> str:
+    """The signals of --signals-to-handle, comma-separated, as this platform spells them, each once.
+
+    Raises UsageError for a name that no signal has, for a signal that cannot be handled, and for none at all.
+    """
+    numbers = signal_numbers(text)
+    if not numbers:
+        raise UsageError(say.no_signals())
+    return ",".join(dict.fromkeys(Signals(number).name for number in numbers))
+
+
+def at_least(flag: str, value: int, least: int) -> int:
+    """The whole number. Raises UsageError when it is less than `least`."""
+    if value < least:
+        raise UsageError(say.too_small(flag, value, f"{least} or more"))
+    return value
+
+
+def duration(flag: str, seconds: float) -> float:
+    """The seconds. Raises UsageError unless they are finite and not negative."""
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(say.too_small(flag, seconds, "seconds, 0 or more"))
+    return seconds
+
+
+def interval(flag: str, seconds: float) -> float:
+    """The seconds. Raises UsageError unless they are finite and more than none."""
+    if not 0 < seconds < float("inf"):
+        raise UsageError(say.too_small(flag, seconds, "seconds, more than 0"))
+    return seconds

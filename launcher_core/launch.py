@@ -1,0 +1,285 @@
+"""A launch from a LaunchConfig: chooses the plugins, runs the agent, returns values or raises what happened.
+
+`elastic_launch` and its shapes are torch elastic's: code that uses it changes its import line only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import attrs
+
+from launcher_core.cli.tell import Teller
+from launcher_core.errors import ChildFailedError, JobFailedError, SignalException, UsageError
+from launcher_core.hooks.manager import Plugin, Plugins
+from launcher_core.hooks.ports import Meeting, Recorder
+from launcher_core.hooks.specs import POLICY_GROUP
+from launcher_core.model.capability import Capability
+from launcher_core.model.job import Command, Node, WorkerState
+from launcher_core.model.news import Over
+from launcher_core.model.settings import LaunchConfig, RendezvousParameters
+from launcher_core.rules.signals import signal_numbers
+from launcher_core.runtime.agent import Ending, LocalAgent, Parts
+from launcher_core.runtime.events import Diary
+from launcher_core.runtime.recording import Recording
+
+
+class elastic_launch:  # the name is torch elastic's
+    """Calling it with the entry point's arguments launches; the result maps global rank to return value.
+
+    `entrypoint` is a function, or a command (the arguments then make up its command line). Raises
+    ChildFailedError, JobFailedError, SignalException, a RendezvousError or a UsageError.
+    """
+
+    def __init__(self, config: LaunchConfig, entrypoint: Callable[..., Any] | str) -> None:
+        self._config = config
+        self._entrypoint = entrypoint
+
+    def __call__(self, *args: Any) -> dict[int, Any]:
+        """Launch, wait for the end, and return this node's values by global rank (None for commands)."""
+        return run(self._config, command_of(self._entrypoint, args))
+
+
+def command_of(entrypoint: Callable[..., Any] | str, args: Sequence[Any]) -> Command:
+    """The Command for a function or a program, with the name that reports give it."""
+    if callable(entrypoint):
+        return Command(function=entrypoint, args=tuple(args), name=getattr(entrypoint, "__name__", repr(entrypoint)))
+    words = tuple(str(arg) for arg in args)
+    name = next((word for word in words if not word.startswith("-")), entrypoint)
+    return Command(argv=(entrypoint, *words), name=name if entrypoint == sys.executable else entrypoint)
+
+
+class Prepared(NamedTuple):
+    """Everything a launch needs, chosen and checked; nothing has been started or bound."""
+
+    config: LaunchConfig
+    command: Command
+    node: Node
+    parts: Parts
+    recorders: tuple[tuple[str, Recorder], ...]
+    plugins: Plugins
+
+
+def prepare(config: LaunchConfig, command: Command) -> Prepared:
+    """Choose and check every plugin. Raises UsageError."""
+    signal_numbers(config.signals_to_handle)
+    config = attrs.evolve(config, run_id=config.run_id or str(uuid.uuid4()))
+    if config.nproc_per_node < 1:
+        raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
+    plugins = Plugins()
+    policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
+    node = _node(config)
+    meeting = _meeting(config, plugins, policies)
+    logs = config.logs_specs
+    if logs is None:
+        logs = plugins.choose("launcher.logs_specs", config.logs_plugin).ask(
+            "launcher_make_logs_specs", config=config.logs
+        )
+    if hasattr(logs, "check"):
+        logs.check()
+    starter = _starter(config, command, plugins)
+    recorders = tuple(_recorders(config, plugins))
+    parts = Parts(
+        meeting,
+        starter,
+        logs,
+        tuple(filter(None, (one.ask("launcher_make_watch", config=config) for one in policies))),
+        *_policy_calls(policies),
+    )
+    return Prepared(config, command, node, parts, recorders, plugins)
+
+
+def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> dict[int, Any]:
+    """Launch and return this node's values by global rank. Raises as `elastic_launch` says."""
+    return carry_out(prepare(config, command), tell or Teller(sys.stderr))
+
+
+def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
+    """Run what `prepare` prepared."""
+    config = launch.config
+    recording = Recording(launch.recorders, tell.line)
+    diary = Diary(config, launch.command, launch.node, recording)
+    succeeded = False
+    try:
+        agent = LocalAgent(
+            config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr)
+        )
+        ending = agent.run(signal_numbers(config.signals_to_handle))
+        values = _conclude(launch, ending, diary)
+        succeeded = True
+        diary.agent_ended("SUCCEEDED")
+        return values
+    except BaseException as error:
+        if isinstance(error, Exception):
+            diary.agent_ended("FAILED", raw_error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        diary.close()
+        if hasattr(launch.parts.logs, "close"):
+            launch.parts.logs.close(succeeded=succeeded)
+
+
+def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
+    """The values of a run that succeeded; raises what a run that did not ended with."""
+    agent = ending.agent
+    base = agent.place.base_rank if agent.place else 0
+    won = isinstance(agent.verdict, Over) and agent.verdict.succeeded
+    clean = won and agent.signal is None and agent.error is None
+    state = WorkerState.SUCCEEDED if clean else WorkerState.FAILED
+    diary.ended(state.value, agent.exits, ending.failures)
+    if agent.signal is not None:
+        signum = signal.Signals(agent.signal)
+        raise SignalException(f"Process {os.getpid()} got signal: {int(signum)}", signum)
+    if agent.error is not None:
+        raise agent.error
+    if won:
+        return {base + local: value for local, value in sorted(ending.values.items())}
+    reason = agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung
+    if not any(not failure.stopped for failure in ending.failures.values()) and not agent.hung:
+        raise JobFailedError(f"the job failed on another node: {reason}")
+    raise _child_failed(launch, ending, base, reason)
+
+
+def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
+    from launcher_core.cli.report import failure_report
+
+    failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
+    root, text = failure_report(
+        launch.command.name,
+        failures,
+        ending.dest,
+        launch.node.name,
+        restarts=ending.agent.place.restarts if ending.agent.place else 0,
+        max_restarts=launch.config.max_restarts,
+        report_lines=launch.config.report_lines,
+    )
+    if ending.agent.hung:
+        text = f"{reason}\n\n{text}"
+    return ChildFailedError(launch.command.name, failures, root=root, report=text)
+
+
+# --- choosing ---------------------------------------------------------------------------------------------
+
+
+def _node(config: LaunchConfig) -> Node:
+    name = socket.gethostname()
+    return Node(uuid.uuid4().hex, name, config.nproc_per_node, config.role, config.node_rank, os.getpid())
+
+
+def _meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Plugin]) -> Meeting:
+    chosen = plugins.choose("launcher.rendezvous", config.rdzv_backend)
+    declared = chosen.declaration()
+    conf = dict(config.rdzv_configs)
+    _check_keys(config.rdzv_backend, conf, declared.keys)
+    if config.rdzv_timeout != -1:
+        conf["timeout"] = config.rdzv_timeout
+    assigners = [one for one in policies if one.has("launcher_assign_ranks")]
+    conf["max_restarts"] = config.max_restarts
+    if assigners:
+        conf["assign"] = lambda nodes, facts: assigners[0].ask(
+            "launcher_assign_ranks", participants=nodes, facts=facts
+        )
+    try:
+        params = RendezvousParameters(
+            config.rdzv_backend,
+            config.rdzv_endpoint,
+            config.run_id,
+            config.min_nodes,
+            config.max_nodes,
+            config.local_addr,
+            **conf,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    store = None
+    if Capability.SHARES_STORE in declared.capabilities:
+        store = plugins.choose("launcher.stores", params.get("store", "c10d")).ask(
+            "launcher_make_store", params=params
+        )
+    made = chosen.ask("launcher_make_rendezvous", params=params, store=store)
+    return _as_meeting(made, config, chosen)
+
+
+def _as_meeting(made: Any, config: LaunchConfig, chosen: Plugin) -> Meeting:
+    if hasattr(made, "join") and hasattr(made, "abandon"):
+        meeting: Meeting = made
+        return meeting
+    if hasattr(made, "next_rendezvous"):
+        from launcher_core.runtime.handler_meeting import HandlerMeeting
+
+        return HandlerMeeting(made, config.max_restarts, config.monitor_interval)
+    raise UsageError(
+        f"--rdzv-backend={config.rdzv_backend}: {chosen.found} returned {type(made).__name__}, which is neither a "
+        "Meeting (join, failed, finished ...) nor a RendezvousHandler (next_rendezvous, shutdown ...)"
+    )
+
+
+def _check_keys(backend: str, conf: Mapping[str, Any], known: Mapping[str, str] | None) -> None:
+    unknown = sorted(set(conf) - set(known)) if known is not None else []
+    if not unknown or known is None:
+        return
+    from difflib import get_close_matches
+
+    close = get_close_matches(unknown[0], list(known), n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(
+        f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}"
+    )
+
+
+def _starter(config: LaunchConfig, command: Command, plugins: Plugins) -> Any:
+    name = config.start_method
+    if command.function is None:
+        if name in ("spawn", "fork", "forkserver"):
+            name = "exec"
+        wanted, what = Capability.COMMANDS, "commands"
+    else:
+        wanted, what = Capability.FUNCTIONS, "Python functions"
+    chosen = plugins.choose("launcher.start_methods", name)
+    if wanted not in chosen.declaration().capabilities:
+        raise UsageError(f"--start-method={name}: {chosen.found} does not start {what}")
+    return chosen.ask("launcher_make_starter")
+
+
+def _recorders(config: LaunchConfig, plugins: Plugins) -> list[tuple[str, Recorder]]:
+    result = []
+    for item in config.event_log_handler.split(","):
+        name, given, argument = item.strip().partition("=")
+        chosen = plugins.choose("launcher.event_recorders", name)
+        recorder = chosen.ask(
+            "launcher_make_recorder", argument=argument if given else None, log_dir=config.logs.log_dir
+        )
+        result.append((name, recorder))
+    return result
+
+
+def _policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:
+    def admit(node: Node, round: int) -> str | None:
+        answers = (one.ask("launcher_admit", node=node, round=round) for one in policies)
+        return next((answer for answer in answers if answer), None)
+
+    def judge(failure: Mapping[str, Any], budget: Mapping[str, int]) -> str | None:
+        answers = (one.ask("launcher_judge", failure=failure, budget=budget) for one in policies)
+        return next((answer for answer in answers if answer), None)
+
+    def extra_env(worker: Any, place: Any) -> dict[str, str]:
+        env: dict[str, str] = {}
+        for one in policies:
+            env.update(one.ask("launcher_worker_env", worker=worker, place=place) or {})
+        return env
+
+    return admit, judge, extra_env
+
+
+def __getattr__(name: str) -> Any:
+    if name != "DefaultLogsSpecs":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from launcher_core.hooks.find import find, load
+
+    return load(find("launcher.logs_specs", "default")).DefaultLogsSpecs

@@ -1,0 +1,200 @@
+"""Finds which worker failed first, and why: the one that the report is about.
+
+One worker's death makes its peers fail within milliseconds, so the order of detection and whole seconds
+mislead.  Refuses to blame a worker that was told to stop while another failed by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from launcher_core.rules.python_error import PythonError, clean, find_exception
+
+__all__ = ["Failed", "PythonError", "Root", "choose_root", "find_exception", "is_echo", "read_failure"]
+
+ECHO_SECONDS = 1.0
+"""A broken connection this soon before another failure is taken for its echo: a process that raised prints,
+closes its connections and is seen to end in that order, and its peers may be faster than the end of it."""
+
+CRASHES = frozenset(
+    {
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGINT,
+        signal.SIGSEGV,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+    }
+)
+"""Signals that come from inside the process, or that Python turns into an exception: what it printed last
+belongs to its death.  After the others, SIGKILL first of all, what it printed is older than the cause."""
+
+_BROKEN = re.compile(
+    r"connection(?: was)? (?:reset|refused|aborted|closed|timed out)|broken pipe|closed by (?:remote )?peer"
+    r"|ConnectionResetError|ConnectionRefusedError|ConnectionAbortedError|BrokenPipeError"
+    r"|reset by peer|remote process (?:has )?exited|socket (?:closed|timeout|timed out)"
+    r"|failed to recv|recvvalue failed|connectfullmesh failed|application timeout caused pair closure"
+    r"|nccl(?:Remote|System)Error|communicator was aborted|peer closed|collective operation timeout",
+    re.IGNORECASE,
+)
+_STOPPED = ("SignalException", "KeyboardInterrupt")
+_LAST_LINES = 20
+
+
+class Failure(Protocol):
+    """What a ProcessFailure offers; see launcher_core.worker.failure."""
+
+    local_rank: int
+    pid: int
+    exitcode: int
+    error_file: str
+    error_file_data: dict[str, Any]
+    at: float
+    stderr_tail: str
+    stopped: bool
+    problem: str
+
+
+class Failed(NamedTuple):
+    """One failed worker, with what it said about it. `at` is wall-clock seconds, with fractions.
+
+    `message` is the text of its error file, `problem` what is wrong with that file.
+    """
+
+    rank: int
+    local_rank: int
+    pid: int
+    exit_code: int
+    at: float
+    stopped: bool = False
+    error: PythonError | None = None
+    message: str = ""
+    stderr: str = ""
+    error_file: str = ""
+    problem: str = ""
+
+
+class Root(NamedTuple):
+    """The position of the failure to blame, and the reason as a sentence."""
+
+    position: int
+    reason: str
+
+
+def read_failure(rank: int, failure: Failure) -> Failed:
+    """The failure of the worker with this global rank, with the exception that it recorded or printed."""
+    written = failure.error_file not in ("", "<N/A>")
+    error, message = _recorded(failure.error_file_data) if written and not failure.problem else (None, "")
+    if error is None and not message and (failure.stopped or _explains(failure.exitcode)):
+        error = find_exception(failure.stderr_tail)
+    return Failed(
+        rank=rank,
+        local_rank=failure.local_rank,
+        pid=failure.pid,
+        exit_code=failure.exitcode,
+        at=failure.at,
+        stopped=failure.stopped,
+        error=error,
+        message=message,
+        stderr=failure.stderr_tail,
+        error_file=failure.error_file if written else "",
+        problem=failure.problem,
+    )
+
+
+def choose_root(failures: Sequence[Failed]) -> Root:
+    """The failure that explains the others. Raises ValueError when there is none at all."""
+    if not failures:
+        raise ValueError("there is no failure to choose from")
+    own = [position for position, failed in enumerate(failures) if not failed.stopped]
+    order = sorted(own or range(len(failures)), key=lambda position: _order(failures[position]))
+    first = order[0]
+    if not own:
+        return Root(first, f"the launcher stopped every worker; {_name(failures[first])} ended first")
+    if not is_echo(failures[first]):
+        return Root(first, _why_first(failures, order))
+    for position in order[1:]:
+        if failures[position].at - failures[first].at > ECHO_SECONDS:
+            break
+        if not is_echo(failures[position]):
+            return Root(position, _why_not_the_echo(failures[first], failures[position]))
+    return Root(first, f"{_why_first(failures, order)}; {_where_to_look(failures)}")
+
+
+def is_echo(failed: Failed) -> bool:
+    """Whether the failure reads like a broken connection, as a worker sees the death of another."""
+    if failed.exit_code < 0 and failed.exit_code != -signal.SIGABRT and failed.error is None:
+        return False
+    if failed.error is not None:
+        said = f"{failed.error.type}: {failed.error.message}"
+    else:
+        said = failed.message or "\n".join(clean(failed.stderr)[-_LAST_LINES:])
+    return _BROKEN.search(said) is not None
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration in the unit that reads best, to two digits or so."""
+    if seconds < 1:
+        return f"{seconds * 1000:.{0 if seconds >= 0.01 else 1}f} ms"
+    return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+
+
+def _recorded(data: Mapping[str, Any]) -> tuple[PythonError | None, str]:
+    """The exception in the JSON object of an error file, and the text of its message."""
+    message = data.get("message")
+    if not isinstance(message, Mapping):
+        text = str(message or "")
+        return find_exception(text), text
+    text = str(message.get("message", ""))
+    extra = message.get("extraInfo")
+    callstack = str(extra.get("py_callstack", "")) if isinstance(extra, Mapping) else ""
+    name, colon, rest = text.partition(": ")
+    named = PythonError(name, rest) if colon and name.isidentifier() else None
+    return find_exception(callstack) or named, text
+
+
+def _explains(exit_code: int) -> bool:
+    """Whether a worker that ended so may have printed why."""
+    return exit_code >= 0 or -exit_code in CRASHES
+
+
+def _order(failed: Failed) -> tuple[float, bool, int]:
+    """Earliest first; of those at one moment, a lost connection last, then by rank."""
+    return failed.at, is_echo(failed), failed.rank
+
+
+def _name(failed: Failed) -> str:
+    return f"rank {failed.rank}"
+
+
+def _why_first(failures: Sequence[Failed], order: Sequence[int]) -> str:
+    first = failures[order[0]]
+    if len(order) == 1:
+        others = "; the launcher stopped the others" if len(failures) > 1 else ""
+        return f"{_name(first)} is the only worker that failed by itself{others}"
+    second = failures[order[1]]
+    if second.at > first.at:
+        return f"{_name(first)} failed first, {seconds_text(second.at - first.at)} before {_name(second)}"
+    same = f"{_name(first)} and {_name(second)} failed at the same moment"
+    if is_echo(second) and not is_echo(first):
+        return f"{same}, but {_name(second)} of a lost connection"
+    return f"{same}; the lower rank is shown"
+
+
+def _why_not_the_echo(echo: Failed, root: Failed) -> str:
+    gap = seconds_text(root.at - echo.at)
+    return f"{_name(echo)} failed {gap} earlier, but of a lost connection, as follows from a peer's failure"
+
+
+def _where_to_look(failures: Sequence[Failed]) -> str:
+    """What to look at when all that is known is that connections were lost."""
+    for failed in failures:
+        error = failed.error
+        if failed.stopped and error and not error.type.endswith(_STOPPED) and not is_echo(failed):
+            return f"{_name(failed)} had printed {error.summary()!r} when the launcher stopped it"
+    return "it lost a connection, so another worker, here or on another node, may have failed before it"

@@ -1,0 +1,289 @@
+"""Membership: who takes part in which round, and when a round ends. The only place where that is decided.
+
+A Round is folded over changes: `apply(round, change, now, limits)` returns the next Round and what to tell whom.
+One coordinator applies it for everybody, or each node does under compare-and-swap; either way the same code
+decides.  `now` is the clock of whoever applies it, in seconds; no two clocks are ever compared.
+
+    GATHERING --enough nodes--> RUNNING --worker failed, node came, left or was lost--> GATHERING
+    RUNNING --all finished, budget spent, closed--> OVER           (OVER is final)
+
+A round forms as soon as it is full, or all that took part in the one before are back; only where neither can
+be known (the first round, MIN < MAX) is there a last call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, Union
+
+from launcher_core.model.job import Node
+from launcher_core.rules import ranks
+
+
+class Phase(Enum):
+    """Where a job stands."""
+
+    GATHERING = "gathering"
+    RUNNING = "running"
+    OVER = "over"
+
+
+class Limits(NamedTuple):
+    """What the user allows. Times in seconds."""
+
+    low: int
+    high: int
+    last_call: float = 30.0
+    max_restarts: int = 0
+
+
+class Round(NamedTuple):
+    """The state of a job's membership. `number` is that of the newest round formed, -1 before the first."""
+
+    number: int = -1
+    phase: Phase = Phase.GATHERING
+    here: tuple[Node, ...] = ()
+    """Nodes that want a place, in order of arrival; while RUNNING those for whom there is none (spares)."""
+    seated: tuple[Node, ...] = ()
+    """The participants of round `number`, by group rank."""
+    expected: frozenset[str] = frozenset()
+    """Ids of nodes of the last round that are alive and have not come back yet."""
+    finished: frozenset[str] = frozenset()
+    """Ids of seated nodes whose workers have all succeeded."""
+    deadline: float | None = None
+    """When the last call ends."""
+    restarts: int = 0
+    succeeded: bool = False
+    reason: str = ""
+    """Why the job is OVER, or why the last round ended."""
+
+
+class Join(NamedTuple):
+    """A node asks for a place."""
+
+    node: Node
+
+
+class Leave(NamedTuple):
+    """A node is gone: it said so, its connection broke, or nothing was heard of it."""
+
+    id: str
+    reason: str
+
+
+class Failed(NamedTuple):
+    """Workers of a node failed in a round."""
+
+    id: str
+    round: int
+    reason: str
+
+
+class Finished(NamedTuple):
+    """All workers of a node succeeded in a round."""
+
+    id: str
+    round: int
+
+
+class Close(NamedTuple):
+    """Somebody ends the job for everybody."""
+
+    reason: str
+
+
+class Tick(NamedTuple):
+    """Time has passed."""
+
+
+Change = Union[Join, Leave, Failed, Finished, Close, Tick]
+
+
+class Seat(NamedTuple):
+    """Tell a node: the round has formed, this is your place."""
+
+    to: str
+    round: int
+    group_rank: int
+    group_world_size: int
+    base_rank: int
+    world_size: int
+    base_role_rank: int
+    role_world_size: int
+    restarts: int
+
+
+class Dismiss(NamedTuple):
+    """Tell a node: the round has ended, stop your workers and join again."""
+
+    to: str
+    round: int
+    reason: str
+    restart: bool
+
+
+class Park(NamedTuple):
+    """Tell a node: the job is full, you are a spare."""
+
+    to: str
+
+
+class End(NamedTuple):
+    """Tell a node: the job is over."""
+
+    to: str
+    succeeded: bool
+    reason: str
+
+
+Outcome = Union[Seat, Dismiss, Park, End]
+Assign = Callable[[Sequence[Node], Mapping[str, Any]], Sequence[int] | None]
+
+
+def apply(
+    round: Round, change: Change, now: float, limits: Limits, assign: Assign | None = None
+) -> tuple[Round, list[Outcome]]:
+    """The Round after `change`, and what to tell whom, in that order."""
+    if round.phase is Phase.OVER:
+        return round, _late(round, change)
+    told: list[Outcome] = []
+    if isinstance(change, Join):
+        round = _join(round, change.node, limits, told)
+    elif isinstance(change, Leave):
+        round = _leave(round, change, told)
+    elif isinstance(change, Failed):
+        round = _failed(round, change, limits, told)
+    elif isinstance(change, Finished):
+        round = _finished(round, change, told)
+    elif isinstance(change, Close):
+        round = _end(round, False, change.reason, told)
+    if round.phase is Phase.GATHERING:
+        round = _gather(round, now, limits, assign, told)
+    return round, told
+
+
+def _late(round: Round, change: Change) -> list[Outcome]:
+    if isinstance(change, Join):
+        return [End(change.node.id, round.succeeded, round.reason)]
+    return []
+
+
+def _ids(nodes: Sequence[Node]) -> set[str]:
+    return {node.id for node in nodes}
+
+
+def _without(nodes: Sequence[Node], id: str) -> tuple[Node, ...]:
+    return tuple(node for node in nodes if node.id != id)
+
+
+def _join(round: Round, node: Node, limits: Limits, told: list[Outcome]) -> Round:
+    round = round._replace(
+        here=(*_without(round.here, node.id), node), expected=round.expected - {node.id}
+    )
+    if round.phase is not Phase.RUNNING:
+        return round
+    if node.id in _ids(round.seated):
+        return _dismiss(round, f"{node.name} started over", told, gone=node.id)
+    if len(round.seated) < limits.high:
+        return _dismiss(round, f"{node.name} joined", told)
+    told.append(Park(node.id))
+    return round
+
+
+def _leave(round: Round, change: Leave, told: list[Outcome]) -> Round:
+    name = next((node.name for node in round.seated if node.id == change.id), change.id)
+    round = round._replace(here=_without(round.here, change.id), expected=round.expected - {change.id})
+    if round.phase is Phase.RUNNING and change.id in _ids(round.seated) and change.id not in round.finished:
+        return _dismiss(round, f"{name} is gone: {change.reason}", told, gone=change.id)
+    return round
+
+
+def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -> Round:
+    if round.phase is not Phase.RUNNING or change.round != round.number:
+        return round
+    if change.id not in _ids(round.seated):
+        return round
+    if round.restarts >= limits.max_restarts:
+        return _end(round, False, change.reason, told)
+    return _dismiss(round._replace(restarts=round.restarts + 1), change.reason, told, restart=True)
+
+
+def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
+    if round.phase is not Phase.RUNNING or change.round != round.number:
+        return round
+    round = round._replace(finished=round.finished | ({change.id} & _ids(round.seated)))
+    if round.finished == _ids(round.seated):
+        return _end(round, True, "all workers succeeded", told)
+    return round
+
+
+def _dismiss(
+    round: Round, reason: str, told: list[Outcome], restart: bool = False, gone: str | None = None
+) -> Round:
+    back = [node.id for node in round.seated if node.id != gone]
+    told.extend(Dismiss(id, round.number, reason, restart) for id in back)
+    return round._replace(
+        phase=Phase.GATHERING, expected=frozenset(back), finished=frozenset(), deadline=None, reason=reason
+    )
+
+
+def _end(round: Round, succeeded: bool, reason: str, told: list[Outcome]) -> Round:
+    for node in dict.fromkeys((*round.seated, *round.here)):
+        told.append(End(node.id, succeeded, reason))
+    return round._replace(phase=Phase.OVER, succeeded=succeeded, reason=reason, deadline=None)
+
+
+def _gather(
+    round: Round, now: float, limits: Limits, assign: Assign | None, told: list[Outcome]
+) -> Round:
+    """Form the round if that is due; else see to it that the last call runs when it should."""
+    count = len(round.here)
+    if count < limits.low or round.expected:
+        return round._replace(deadline=None)
+    came_back = round.number >= 0 and _ids(round.seated) & _ids(round.here)
+    if count >= limits.high or came_back:
+        return _form(round, limits, assign, told)
+    if round.deadline is None:
+        return round._replace(deadline=now + limits.last_call)
+    return _form(round, limits, assign, told) if now >= round.deadline else round
+
+
+def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcome]) -> Round:
+    old = {node.id: rank for rank, node in enumerate(round.seated)}
+    queue = sorted(round.here, key=lambda node: node.id not in old)
+    taken, spare = queue[: limits.high], queue[limits.high :]
+    seated = _order(taken, old, round.number + 1, assign)
+    spans = ranks.spans([(node.role, node.local_world_size) for node in seated])
+    for rank, (node, span) in enumerate(zip(seated, spans, strict=True)):
+        told.append(Seat(node.id, round.number + 1, rank, len(seated), *span, round.restarts))
+    told.extend(Park(node.id) for node in spare)
+    return round._replace(
+        number=round.number + 1,
+        phase=Phase.RUNNING,
+        here=tuple(spare),
+        seated=tuple(seated),
+        expected=frozenset(),
+        finished=frozenset(),
+        deadline=None,
+    )
+
+
+def _order(
+    nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: Assign | None
+) -> list[Node]:
+    if assign is not None:
+        chosen = assign(nodes, {"round": number, "previous": dict(old)})
+        if chosen is not None and ranks.is_permutation(chosen, len(nodes)):
+            return [node for _, node in sorted(zip(chosen, nodes, strict=True), key=lambda pair: pair[0])]
+    return ranks.seat(nodes, old)
+
+
+def missing(round: Round, limits: Limits) -> str:
+    """What a gathering round waits for, in words."""
+    if round.expected:
+        names = [node.name for node in round.seated if node.id in round.expected]
+        return "waiting for " + ", ".join(names) + " to come back"
+    if len(round.here) < limits.low:
+        return f"{limits.low - len(round.here)} more needed"
+    return f"enough to start; up to {limits.high - len(round.here)} more may join until the last call ends"

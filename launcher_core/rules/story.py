@@ -1,0 +1,257 @@
+"""The report on a failed launch: what a person needs to see, the root cause first.
+
+Plain text in aligned columns, about ten lines when nothing is unusual.  Refuses to guess: what a worker
+printed is shown as it is, and what a signal or an exit code means is said in a few words.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+
+from launcher_core.rules.blame import Failed, is_echo, seconds_text
+from launcher_core.rules.python_error import PythonError, clean, tracebacks
+
+TRACEBACK_LINES = 20
+MESSAGE_LINES = 5
+OTHERS = 8
+_WIDTH = 300
+_CRASH = "Fatal Python error"
+
+_SIGNALS: Mapping[str, str] = {
+    "SIGABRT": "it aborted itself: a failed assertion or an uncaught C++ exception",
+    "SIGALRM": "a timer of its own ran out",
+    "SIGBUS": "bus error; often /dev/shm or a mapped file has no room",
+    "SIGFPE": "arithmetic error in native code",
+    "SIGHUP": "its terminal or session went away",
+    "SIGILL": "illegal instruction; often built for another CPU",
+    "SIGINT": "interrupted, as by Ctrl-C",
+    "SIGKILL": "killed; often by the out-of-memory killer",
+    "SIGPIPE": "it wrote to a pipe that nobody reads",
+    "SIGQUIT": "asked to quit, as by Ctrl-\\",
+    "SIGSEGV": "segmentation fault: native code touched memory that is not its own",
+    "SIGSYS": "a system call that is not allowed here",
+    "SIGTERM": "asked to stop, but not by this launcher",
+    "SIGTRAP": "a breakpoint or a trap in native code",
+    "SIGUSR1": "a signal that it does not handle",
+    "SIGUSR2": "a signal that it does not handle",
+    "SIGXCPU": "it used up its CPU time limit",
+    "SIGXFSZ": "it exceeded its file size limit",
+}
+
+_EXIT_CODES: Mapping[int, str] = {
+    2: "often a usage error: a wrong argument or a missing script",
+    120: "Python could not flush its output at the end",
+    126: "the command was found but cannot be executed",
+    127: "the command, or a library that it needs, was not found",
+}
+
+
+def report(
+    name: str,
+    failures: Sequence[Failed],
+    root: int,
+    reason: str,
+    log_paths: Mapping[int, Sequence[str]],
+    hostname: str,
+    *,
+    restarts: int = 0,
+    max_restarts: int = 0,
+    report_lines: int = 20,
+) -> str:
+    """The report as lines joined by newlines, none at the end.
+
+    `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
+    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
+    """
+    failed = failures[root]
+    others = [other for position, other in enumerate(failures) if position != root]
+    facts = [
+        *_grid("cause", _cause(failed)),
+        *_grid("where", _where(failed.error)),
+        *_grid("worker", [_worker(failed, restarts, max_restarts)]),
+        *_grid("blamed", [reason] if others or is_echo(failed) else []),
+        *_grid("note", [failed.problem] if failed.problem else []),
+    ]
+    ends = [
+        *_grid("also", _also(failed, [other for other in others if not other.stopped])),
+        *_stopped([other for other in others if other.stopped]),
+        *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
+    ]
+    shown = failed.error.lines if failed.error else ()
+    parts = [
+        [_title(name, failed, hostname)],
+        facts,
+        _block("traceback", _fitted(shown)),
+        _block("end of its stderr", _stderr(failed, report_lines)),
+        ends,
+    ]
+    return "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
+
+
+def ending(exit_code: int) -> str:
+    """An exit code in a word or two: "exit code 3", "SIGKILL"."""
+    return f"exit code {exit_code}" if exit_code >= 0 else _signal_name(-exit_code)
+
+
+def rank_list(ranks: Iterable[int]) -> str:
+    """Ranks in order with runs joined, as in "ranks 0, 2-3"."""
+    runs: list[list[int]] = []
+    for rank in sorted(ranks):
+        if runs and rank == runs[-1][1] + 1:
+            runs[-1][1] = rank
+        else:
+            runs.append([rank, rank])
+    text = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+    single = len(runs) == 1 and runs[0][0] == runs[0][1]
+    return f"rank {text}" if single else f"ranks {text}"
+
+
+def _title(name: str, failed: Failed, hostname: str) -> str:
+    if failed.stopped:
+        what = "was stopped by the launcher"
+    elif failed.error and failed.error.type != _CRASH:
+        what = f"raised {failed.error.type}"
+    elif failed.exit_code < 0:
+        what = f"was ended by {_signal_name(-failed.exit_code)}"
+    else:
+        what = f"ended with exit code {failed.exit_code}"
+    return f"{name} FAILED: rank {failed.rank} on {hostname} {what}"
+
+
+def _cause(failed: Failed) -> list[str]:
+    """What the worker died of: its exception, its signal, its message, or the hint of its exit code."""
+    if failed.error and failed.error.type != _CRASH:
+        message = failed.error.message.strip()
+        return _first_lines(f"{failed.error.type}: {message}" if message else failed.error.type)
+    if failed.message:
+        return _first_lines(failed.message)
+    if failed.exit_code < 0:
+        return [_signal_hint(-failed.exit_code)]
+    return [f"exit code {failed.exit_code}: {_exit_hint(failed.exit_code)}"]
+
+
+def _signal_hint(number: int) -> str:
+    name = _signal_name(number)
+    if name in _SIGNALS:
+        return f"{name} (signal {number}): {_SIGNALS[name]}"
+    return f"{name} (signal {number})" if name.startswith("SIG") else name
+
+
+def _exit_hint(code: int) -> str:
+    if code in _EXIT_CODES:
+        return _EXIT_CODES[code]
+    if code > 128 and (name := _signal_name(code - 128)).startswith("SIG"):
+        return f"how a shell reports that {name} ended a command"
+    return "it recorded and printed no Python exception"
+
+
+def _signal_name(number: int) -> str:
+    """The signal's name, also of real-time signals; "signal N" for a number that is none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        offset = number - signal.SIGRTMIN
+        return f"SIGRTMIN+{offset}" if 0 < offset < 32 else f"signal {number}"
+
+
+def _where(error: PythonError | None) -> list[str]:
+    frame = error.frame if error else None
+    if frame is None:
+        return []
+    inside = f" in {frame.function}" if frame.function else ""
+    return [f"{frame.file}:{frame.line}{inside}", *([f"    {frame.source}"] if frame.source else [])]
+
+
+def _worker(failed: Failed, restarts: int, max_restarts: int) -> str:
+    used = f", after {restarts} of {max_restarts} restarts" if max_restarts else ""
+    ranks = f"rank {failed.rank} (local rank {failed.local_rank})"
+    return f"{ranks}, pid {failed.pid}, {ending(failed.exit_code)}{used}"
+
+
+def _also(root: Failed, others: Sequence[Failed]) -> list[str]:
+    """One line for each way in which others failed by themselves, the earliest first, at most OTHERS."""
+    alike: dict[tuple[str, str], list[Failed]] = {}
+    for other in sorted(others, key=lambda other: (other.at, other.rank)):
+        alike.setdefault((ending(other.exit_code), _said(other)), []).append(other)
+    groups = list(alike.items())
+    known = _said(root) or None
+    rows = [
+        (rank_list(one.rank for one in ones), end, _gap(root, ones), "the same" if said == known else said)
+        for (end, said), ones in groups[:OTHERS]
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+    left = [one.rank for _, ones in groups[OTHERS:] for one in ones]
+    return [*lines, f"and {rank_list(left)}"] if left else lines
+
+
+def _gap(root: Failed, others: Sequence[Failed]) -> str:
+    """When the earliest of them failed, seen from the root."""
+    gap = others[0].at - root.at
+    return f"{seconds_text(abs(gap))} {'later' if gap >= 0 else 'earlier'}"
+
+
+def _said(failed: Failed) -> str:
+    text = failed.error.summary() if failed.error else failed.message.partition("\n")[0]
+    return _short(text, 100)
+
+
+def _stopped(others: Sequence[Failed]) -> list[str]:
+    """One line about all the workers that the launcher stopped."""
+    if not others:
+        return []
+    forced = [other.rank for other in others if other.exit_code == -signal.SIGKILL]
+    killed = f" ({rank_list(forced)} by SIGKILL)" if forced else ""
+    return [f"  stopped by the launcher: {rank_list(other.rank for other in others)}{killed}"]
+
+
+def _stderr(failed: Failed, limit: int) -> list[str]:
+    """The last lines of stderr, the traceback that is shown already replaced by a word."""
+    if limit <= 0:
+        return []
+    lines = clean(failed.stderr)
+    while lines and not lines[-1]:
+        lines.pop()
+    first = max(0, len(lines) - limit)
+    shown: list[str] = []
+    at = 0
+    for block in tracebacks(lines):
+        if failed.error and block.error and block.error[:2] == failed.error[:2] and block.end > first:
+            shown += [*lines[max(at, first) : block.start], "(the traceback above)"]
+            at = block.end
+    shown += lines[max(at, first) :]
+    return [] if all(not line or line == "(the traceback above)" for line in shown) else shown
+
+
+def _first_lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    if len(lines) <= MESSAGE_LINES:
+        return lines
+    return [*lines[:MESSAGE_LINES], f"... {len(lines) - MESSAGE_LINES} more lines"]
+
+
+def _fitted(lines: Sequence[str]) -> list[str]:
+    """The traceback in at most TRACEBACK_LINES: first its markers go, then its middle."""
+    if len(lines) <= TRACEBACK_LINES:
+        return list(lines)
+    plain = [line for line in lines if line.strip(" |~^") or not line.strip()]
+    if len(plain) <= TRACEBACK_LINES:
+        return plain
+    kept = plain[2 - TRACEBACK_LINES :]
+    while len(kept) > TRACEBACK_LINES - 6 and not kept[0].lstrip(" |").startswith("File "):
+        del kept[0]  # a source line without its place says nothing
+    return [plain[0], f"  ... {len(plain) - 1 - len(kept)} lines ...", *kept]
+
+
+def _grid(label: str, lines: Sequence[str]) -> list[str]:
+    """The lines in the second column, the label before the first."""
+    return [f"  {label if number == 0 else '':8} {line}".rstrip() for number, line in enumerate(lines)]
+
+
+def _block(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"  {title}", *(f"    {line}".rstrip() for line in lines)] if lines else []
+
+
+def _short(text: str, width: int = _WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

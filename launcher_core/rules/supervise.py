@@ -1,0 +1,416 @@
+"""What an agent does about everything that can happen: a total table, state by event.
+
+`step(agent, event)` returns the next agent and the effects to carry out, in order. Nothing here acts.
+
+    JOINING --Formed--> RUNNING --all exit 0--> FINISHING --Over--> DONE
+    RUNNING --a worker failed, Regroup, Over, Trouble, a signal--> STOPPING --all gone--> JOINING | AWAITING | DONE
+    AWAITING --Regroup--> JOINING, --Over--> DONE        (this node failed; the verdict on the job is not in yet)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from signal import SIGKILL, SIGTERM
+from typing import Any, NamedTuple, Union
+
+from launcher_core.errors import StuckError
+from launcher_core.model.job import Place, WorkerExit
+from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
+
+
+class State(Enum):
+    """Where the agent is in the life of its worker group."""
+
+    JOINING = "joining"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    AWAITING = "awaiting"
+    FINISHING = "finishing"
+    DONE = "done"
+
+
+class Alarm(Enum):
+    """The agent's alarms, each armed at most once at a time."""
+
+    GRACE = "grace"
+    """Workers that were asked to stop have had their time."""
+    REAP = "reap"
+    """Workers that were sent SIGKILL should be gone."""
+    BARRIER = "barrier"
+    """The other nodes have had their time to finish."""
+
+
+class Patience(NamedTuple):
+    """How long the agent waits, in seconds."""
+
+    grace: float = 30.0
+    reap: float = 30.0
+    barrier: float = 300.0
+
+
+class Agent(NamedTuple):
+    """Everything the decisions depend on."""
+
+    local_world_size: int
+    patience: Patience = Patience()
+    state: State = State.JOINING
+    place: Place | None = None
+    live: frozenset[int] = frozenset()
+    exits: tuple[WorkerExit, ...] = ()
+    """How workers of the current round ended, in the order seen."""
+    hung: str = ""
+    """Why a group with no failed worker was given up, as its watch said."""
+    verdict: Regroup | Over | None = None
+    signal: int | None = None
+    error: Exception | None = None
+    killed: bool = False
+
+    @property
+    def round(self) -> int:
+        """The number of the round the workers belong to, -1 before the first."""
+        return self.place.round if self.place else -1
+
+    @property
+    def failures(self) -> tuple[WorkerExit, ...]:
+        """The exits of this round that are failures of the worker's own."""
+        return tuple(exit for exit in self.exits if exit.code != 0 and not exit.stopped)
+
+
+# --- events: News of the meeting, and these -------------------------------------------------------------
+
+
+class Exited(NamedTuple):
+    """A worker has ended."""
+
+    exit: WorkerExit
+
+
+class StartFailed(NamedTuple):
+    """The group could not be started; whatever had started is gone."""
+
+    error: Exception
+
+
+class Hung(NamedTuple):
+    """A watch says that the group makes no progress or is not healthy."""
+
+    reason: str
+
+
+class Signalled(NamedTuple):
+    """The launcher got a signal."""
+
+    signum: int
+
+
+class Rang(NamedTuple):
+    """An alarm's time has come."""
+
+    alarm: Alarm
+
+
+EVENTS = (Formed, Regroup, Over, Waiting, Trouble, Exited, StartFailed, Hung, Signalled, Rang)
+AgentEvent = Union[Formed, Regroup, Over, Waiting, Trouble, Exited, StartFailed, Hung, Signalled, Rang]
+
+
+# --- effects --------------------------------------------------------------------------------------------
+
+
+class Join(NamedTuple):
+    """Ask the meeting for a place in the next round."""
+
+
+class Start(NamedTuple):
+    """Start the whole group."""
+
+    place: Place
+
+
+class Kill(NamedTuple):
+    """Send a signal to the process groups of these workers."""
+
+    signum: int
+    local_ranks: tuple[int, ...]
+
+
+class Sweep(NamedTuple):
+    """All workers have ended: kill what they left in their process groups, reap, show their last output."""
+
+
+class Arm(NamedTuple):
+    """Set an alarm, in seconds from now."""
+
+    alarm: Alarm
+    seconds: float
+
+
+class Disarm(NamedTuple):
+    """Take all alarms back."""
+
+
+class TellFailed(NamedTuple):
+    """Tell the meeting that this node's workers failed."""
+
+    round: int
+    reason: str
+
+
+class TellFinished(NamedTuple):
+    """Tell the meeting that this node's workers succeeded."""
+
+    round: int
+
+
+class Leave(NamedTuple):
+    """Tell the meeting that this node goes away."""
+
+    reason: str
+
+
+class Say(NamedTuple):
+    """Show people what is going on; `about` is the event that caused it."""
+
+    about: Any
+
+
+Effect = Union[Join, Start, Kill, Sweep, Arm, Disarm, TellFailed, TellFinished, Leave, Say]
+Step = tuple[Agent, tuple[Effect, ...]]
+
+
+def step(agent: Agent, event: AgentEvent) -> Step:
+    """The agent after `event`, and the effects to carry out."""
+    return TABLE[agent.state][type(event)](agent, event)
+
+
+def begin(agent: Agent) -> Step:
+    """The first step of a launch."""
+    return agent, (Join(),)
+
+
+def why_failed(exit: WorkerExit, place: Place | None) -> str:
+    """One worker's failure in a few words, as the other nodes are told it."""
+    rank = exit.local_rank + (place.base_rank if place else 0)
+    how = f"exited with code {exit.code}" if exit.code > 0 else f"was killed by signal {-exit.code}"
+    return f"rank {rank} (local rank {exit.local_rank}, pid {exit.pid}) {how}"
+
+
+# --- transitions ----------------------------------------------------------------------------------------
+
+
+def _ignore(agent: Agent, event: Any) -> Step:
+    """Nothing to do: the event is about something that is already over, or only for information."""
+    return agent, ()
+
+
+def _show(agent: Agent, event: Any) -> Step:
+    return agent, (Say(event),)
+
+
+def _start(agent: Agent, event: Formed) -> Step:
+    fresh = agent._replace(
+        state=State.RUNNING,
+        place=event.place,
+        live=frozenset(range(agent.local_world_size)),
+        exits=(),
+        hung="",
+        verdict=None,
+        killed=False,
+    )
+    return fresh, (Start(event.place),)
+
+
+def _worker_ended(agent: Agent, event: Exited) -> Step:
+    exit = event.exit
+    agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
+    if exit.code != 0:
+        reason = why_failed(exit, agent.place)
+        return _stop(agent, SIGTERM, TellFailed(agent.round, reason), Say(event))
+    if agent.live:
+        return agent, ()
+    finish = (Sweep(), Arm(Alarm.BARRIER, agent.patience.barrier), TellFinished(agent.round))
+    return agent._replace(state=State.FINISHING), finish
+
+
+def _worker_stopped(agent: Agent, event: Exited) -> Step:
+    agent = agent._replace(live=agent.live - {event.exit.local_rank}, exits=(*agent.exits, event.exit))
+    return (agent, ()) if agent.live else _stopped(agent)
+
+
+def _hung(agent: Agent, event: Hung) -> Step:
+    return _stop(agent._replace(hung=event.reason), SIGTERM, TellFailed(agent.round, event.reason), Say(event))
+
+
+def _start_failed(agent: Agent, event: StartFailed) -> Step:
+    return _stopped(agent._replace(live=frozenset(), error=event.error))
+
+
+def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
+    if isinstance(event, Regroup) and event.round != agent.round:
+        return agent, ()
+    return _stop(agent._replace(verdict=event), SIGTERM, Say(event))
+
+
+def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
+    if isinstance(event, Regroup) and event.round != agent.round:
+        return agent, ()
+    return agent._replace(verdict=event), ()
+
+
+def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
+    """AWAITING and FINISHING: no worker is alive, the verdict can be followed at once."""
+    if isinstance(event, Regroup) and event.round != agent.round:
+        return agent, ()
+    agent, effects = _follow(agent._replace(verdict=event))
+    return agent, (Disarm(), *effects)
+
+
+def _over_before_start(agent: Agent, event: Over) -> Step:
+    return agent._replace(state=State.DONE, verdict=event), ()
+
+
+def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
+    return _stop(agent._replace(error=event.error), SIGTERM, Say(event))
+
+
+def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
+    return agent._replace(error=agent.error or event.error), ()
+
+
+def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
+    return agent._replace(state=State.DONE, error=event.error), (Disarm(),)
+
+
+def _trouble_at_the_barrier(agent: Agent, event: Trouble) -> Step:
+    """This node's workers all succeeded; that the others can no longer be heard changes nothing about it."""
+    verdict = Over(True, f"the other nodes were not waited for: {event.error}")
+    return agent._replace(state=State.DONE, verdict=verdict), (Disarm(), Say(event))
+
+
+def _signal_before_start(agent: Agent, event: Signalled) -> Step:
+    """No worker is alive: leave at once."""
+    done = agent._replace(state=State.DONE, signal=event.signum)
+    return done, (Disarm(), Say(event), Leave(f"stopped by signal {event.signum}"))
+
+
+def _signal_in_running(agent: Agent, event: Signalled) -> Step:
+    return _stop(agent._replace(signal=event.signum), event.signum, Say(event))
+
+
+def _signal_in_stopping(agent: Agent, event: Signalled) -> Step:
+    live = tuple(sorted(agent.live))
+    if agent.signal is None:
+        return agent._replace(signal=event.signum), (Say(event), Kill(event.signum, live))
+    return agent._replace(killed=True), (Say(event), Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
+
+
+def _alarm_in_stopping(agent: Agent, event: Rang) -> Step:
+    live = tuple(sorted(agent.live))
+    if event.alarm is Alarm.GRACE and not agent.killed:
+        escalate = (Say(event), Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
+        return agent._replace(killed=True), escalate
+    if event.alarm is Alarm.REAP:
+        agent, effects = _stopped(agent._replace(error=agent.error or StuckError(live)))
+        return agent, (Say(event), *effects)
+    return agent, ()
+
+
+def _alarm_at_the_barrier(agent: Agent, event: Rang) -> Step:
+    if event.alarm is not Alarm.BARRIER:
+        return agent, ()
+    verdict = Over(True, "the other nodes did not finish in time")
+    return agent._replace(state=State.DONE, verdict=verdict), (Say(event), Leave(verdict.reason))
+
+
+def _stop(agent: Agent, signum: int, *also: Effect) -> Step:
+    agent = agent._replace(state=State.STOPPING)
+    if not agent.live:
+        agent, effects = _stopped(agent)
+        return agent, (*also, *effects)
+    live = tuple(sorted(agent.live))
+    return agent, (Kill(signum, live), Arm(Alarm.GRACE, agent.patience.grace), *also)
+
+
+def _stopped(agent: Agent) -> Step:
+    """No worker is alive any more; what happens next was decided when the stop began, or will be told."""
+    agent, effects = _follow(agent)
+    return agent, (Disarm(), Sweep(), *effects)
+
+
+def _follow(agent: Agent) -> Step:
+    if agent.signal is not None:
+        return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
+    if agent.error is not None:
+        return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
+    if isinstance(agent.verdict, Over):
+        return agent._replace(state=State.DONE), ()
+    if isinstance(agent.verdict, Regroup):
+        return agent._replace(state=State.JOINING), (Say(agent.verdict), Join())
+    return agent._replace(state=State.AWAITING), ()
+
+
+Transition = Callable[[Agent, Any], Step]
+
+TABLE: dict[State, dict[type, Transition]] = {
+    State.JOINING: {
+        Formed: _start,
+        Regroup: _ignore,
+        Over: _over_before_start,
+        Waiting: _show,
+        Trouble: _trouble_while_waiting,
+        Exited: _ignore,
+        StartFailed: _ignore,
+        Hung: _ignore,
+        Signalled: _signal_before_start,
+        Rang: _ignore,
+    },
+    State.RUNNING: {
+        Formed: _ignore,
+        Regroup: _told_in_running,
+        Over: _told_in_running,
+        Waiting: _ignore,
+        Trouble: _trouble_in_running,
+        Exited: _worker_ended,
+        StartFailed: _start_failed,
+        Hung: _hung,
+        Signalled: _signal_in_running,
+        Rang: _ignore,
+    },
+    State.STOPPING: {
+        Formed: _ignore,
+        Regroup: _told_in_stopping,
+        Over: _told_in_stopping,
+        Waiting: _ignore,
+        Trouble: _trouble_in_stopping,
+        Exited: _worker_stopped,
+        StartFailed: _ignore,
+        Hung: _ignore,
+        Signalled: _signal_in_stopping,
+        Rang: _alarm_in_stopping,
+    },
+    State.AWAITING: {
+        Formed: _ignore,
+        Regroup: _told_while_waiting,
+        Over: _told_while_waiting,
+        Waiting: _show,
+        Trouble: _trouble_while_waiting,
+        Exited: _ignore,
+        StartFailed: _ignore,
+        Hung: _ignore,
+        Signalled: _signal_before_start,
+        Rang: _ignore,
+    },
+    State.FINISHING: {
+        Formed: _ignore,
+        Regroup: _told_while_waiting,
+        Over: _told_while_waiting,
+        Waiting: _show,
+        Trouble: _trouble_at_the_barrier,
+        Exited: _ignore,
+        StartFailed: _ignore,
+        Hung: _ignore,
+        Signalled: _signal_before_start,
+        Rang: _alarm_at_the_barrier,
+    },
+    State.DONE: dict.fromkeys(EVENTS, _ignore),
+}

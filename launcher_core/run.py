@@ -1,0 +1,73 @@
+"""The command line as a library: `main(argv)` and the helpers that torchrun's users know by name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from launcher_core.cli.parse import parse_args
+from launcher_core.errors import ChildFailedError
+from launcher_core.rules.sizes import parse_min_max_nnodes
+
+__all__ = ["config_from_args", "get_args_parser", "main", "parse_args", "parse_min_max_nnodes"]
+
+
+def get_args_parser() -> Any:
+    """An argparse parser of all options, for programs that wrap this one."""
+    from launcher_core.cli.parser import get_args_parser as build
+
+    return build()
+
+
+def config_from_args(args: Any) -> tuple[Any, Callable[..., Any] | str, list[Any]]:
+    """(LaunchConfig, function or program, its arguments) for parsed arguments. Raises UsageError."""
+    from launcher_core.cli.resolve import config_from_args as build
+
+    return build(args)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Launch what the command line says; without one, this process's.
+
+    Returns None when every worker of this node succeeded. Raises what `elastic_launch` raises; SystemExit for
+    words that cannot be read. The error of a failed worker is copied to $TORCHELASTIC_ERROR_FILE, if that is set.
+    """
+    from launcher_core.worker.record import record
+
+    record(_main)(sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> None:
+    args = parse_args(argv)
+    if args.list_plugins:
+        from launcher_core.cli.plugin_list import plugin_list
+
+        print(plugin_list())
+        return
+    from launcher_core.cli.facts import this_machine
+    from launcher_core.cli.resolve import resolve_args
+    from launcher_core.cli.tell import Teller
+
+    resolved = resolve_args(args, this_machine(os.environ))
+    from launcher_core import launch
+
+    prepared = launch.prepare(resolved.config, resolved.command)
+    if resolved.dry_run:
+        from launcher_core.dry_run import plan_of
+
+        print(plan_of(resolved, prepared))
+        return
+    tell = Teller(sys.stderr)
+    for notice in resolved.notices:
+        tell.line(notice)
+    try:
+        launch.carry_out(prepared, tell)
+    except ChildFailedError as error:
+        if resolved.exit_code == "worker":
+            code = error.get_first_failure()[1].exitcode
+            error.exit_code = code if code > 0 else 128 - code
+        raise
+
+

@@ -1,0 +1,234 @@
+"""The agent: waits for events, asks the rules, carries out the effects. It decides nothing itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from signal import SIGKILL
+from typing import Any, NamedTuple
+
+from launcher_core.errors import UsageError
+from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
+from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
+from launcher_core.model.logs import LogsDest
+from launcher_core.model.settings import LaunchConfig
+from launcher_core.rules import supervise as rules
+from launcher_core.rules.lines import prefix
+from launcher_core.rules.ranks import workers
+from launcher_core.rules.supervise import Agent, Exited, Hung, Patience, StartFailed, State
+from launcher_core.rules.worker_env import Group as Common
+from launcher_core.rules.worker_env import worker_env
+from launcher_core.runtime.events import Diary
+from launcher_core.runtime.group import Group
+from launcher_core.runtime.loop import Loop
+from launcher_core.runtime.signals import Signals
+from launcher_core.runtime.tails import Output
+from launcher_core.runtime.warden import Warden
+from launcher_core.worker.failure import ProcessFailure
+
+
+class Parts(NamedTuple):
+    """What plugins made for one launch."""
+
+    meeting: Meeting
+    starter: Starter
+    logs: LogsSpecs
+    watches: tuple[Watch, ...] = ()
+    admit: Callable[[Node, int], str | None] = lambda node, round: None
+    judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
+    extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
+
+
+class Ending(NamedTuple):
+    """How a run ended: the rules' last state, and what is known of this node's workers by local rank."""
+
+    agent: Agent
+    values: Mapping[int, Any]
+    failures: Mapping[int, ProcessFailure]
+    dest: LogsDest
+    """Where the last round's output went."""
+
+
+class LocalAgent:
+    """Runs this node's workers, from the first join to the end of the job. One use; from one thread."""
+
+    def __init__(
+        self,
+        config: LaunchConfig,
+        command: Command,
+        node: Node,
+        parts: Parts,
+        diary: Diary,
+        tell: Callable[[Any], None],
+        streams: tuple[Any, Any],
+    ) -> None:
+        """`tell` shows people what goes on; `streams` are where tee'd and captured output goes (stdout, stderr)."""
+        self._config = config
+        self._command = command
+        self._node = node
+        self._parts = parts
+        self._diary = diary
+        self._tell = tell
+        self._loop = Loop()
+        self._warden = Warden()
+        self._output = Output(report_lines=config.report_lines, stdout=streams[0], stderr=streams[1])
+        filters = (config.duplicate_stdout_filters or (), config.duplicate_stderr_filters or ())
+        self._group = Group(parts.starter, self._warden, self._output, parts.logs, config.stdin, filters)
+        grace = 30.0 if config.shutdown_timeout is None else config.shutdown_timeout
+        patience = Patience(grace=grace, barrier=config.exit_barrier_timeout)
+        self._agent = Agent(config.nproc_per_node, patience)
+        self._failures: dict[int, ProcessFailure] = {}
+        self._workers: tuple[Worker, ...] = ()
+
+    def run(self, signums: Iterable[int]) -> Ending:
+        """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
+        with Signals(signums, self._loop):
+            try:
+                self._warden.start()
+                self._parts.meeting.start(self._loop.post)
+                self._take(rules.begin(self._agent))
+                while self._agent.state is not State.DONE:
+                    for event in self._loop.wait():
+                        self._take(rules.step(self._agent, event))
+                return Ending(self._agent, self._group.values, self._failures, self._group.dest)
+            finally:
+                self._close()
+
+    def _take(self, step: rules.Step) -> None:
+        self._agent, effects = step
+        for effect in effects:
+            self._DO[type(effect)](self, effect)
+
+    def _close(self) -> None:
+        """Let go of everything, whatever state it is in; the group is empty unless we are being torn down."""
+        if self._group.pids:
+            self._group.kill(SIGKILL, tuple(self._group.pids))
+            self._group.sweep(values=False)
+        for close in (self._close_meeting, self._parts.starter.close, self._output.close, self._warden.close):
+            close()
+        self._loop.close()
+
+    def _close_meeting(self) -> None:
+        self._parts.meeting.close()
+
+    # --- effects ----------------------------------------------------------------------------------------
+
+    def _join(self, effect: rules.Join) -> None:
+        round = self._agent.round + 1
+        reason = self._parts.admit(self._node, round)
+        if reason:
+            self._loop.post(rules.Trouble(UsageError(f"this node must not join round {round}: {reason}")))
+            return
+        self._diary.joining()
+        self._parts.meeting.join(self._node)
+
+    def _start(self, effect: rules.Start) -> None:
+        place = effect.place
+        self._diary.formed(place)
+        self._workers = workers(place, self._config.nproc_per_node)
+        self._failures = {}
+        try:
+            inherited = {**os.environ, **self._config.worker_env}
+            common = Common(
+                self._config.nproc_per_node,
+                self._config.role,
+                self._config.run_id,
+                self._config.max_restarts,
+                self._config.virtual_local_rank,
+            )
+            envs = {
+                one.local_rank: {
+                    **worker_env(one, place, common, inherited),
+                    **self._parts.extra_env(one, place),
+                }
+                for one in self._workers
+            }
+            prefixes = {one.local_rank: self._prefix(one) for one in self._workers}
+            self._group.start(self._command, self._workers, envs, inherited, prefixes)
+        except (OSError, ValueError, UsageError) as error:
+            self._loop.post(StartFailed(error))
+            return
+        for local, fd in self._group.fds.items():
+            self._loop.watch(fd, lambda local=local, fd=fd: self._ended(local, fd))
+        self._diary.started(self._workers, self._group.pids)
+        for watch in self._parts.watches:
+            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason)))
+
+    def _prefix(self, worker: Worker) -> bytes:
+        names = {
+            "role_name": self._config.role,
+            "rank": worker.rank,
+            "local_rank": worker.local_rank,
+            "hostname": self._node.name,
+        }
+        return prefix(self._config.log_line_prefix_template, names)
+
+    def _ended(self, local: int, fd: int) -> Exited:
+        self._loop.forget(fd)
+        return Exited(self._group.ended(local))
+
+    def _kill(self, effect: rules.Kill) -> None:
+        self._group.kill(effect.signum, effect.local_ranks)
+
+    def _sweep(self, effect: rules.Sweep) -> None:
+        for watch in self._parts.watches:
+            watch.stop()
+        for exit in self._agent.exits:
+            if exit.code != 0:
+                self._failures[exit.local_rank] = self._failure(exit)
+        succeeded = self._agent.state is State.FINISHING
+        self._group.sweep(values=succeeded)
+
+    def _failure(self, exit: WorkerExit) -> ProcessFailure:
+        return ProcessFailure(
+            exit.local_rank,
+            exit.pid,
+            exit.code,
+            self._group.dest.error_files.get(exit.local_rank, ""),
+            at=exit.at,
+            stderr_tail=self._output.tail(exit.local_rank),
+            stopped=exit.stopped,
+        )
+
+    def _arm(self, effect: rules.Arm) -> None:
+        self._loop.arm(rules.Rang(effect.alarm), effect.seconds)
+
+    def _disarm(self, effect: rules.Disarm) -> None:
+        self._loop.disarm()
+
+    def _tell_failed(self, effect: rules.TellFailed) -> None:
+        first = self._agent.failures[0] if self._agent.failures else None
+        failure = {
+            "local_rank": first.local_rank if first else None,
+            "exit_code": first.code if first else None,
+            "reason": effect.reason,
+        }
+        spent = self._agent.place.restarts if self._agent.place else 0
+        verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
+        if verdict == "stop":
+            self._parts.meeting.abandon(f"{effect.reason}; a policy decided not to restart")
+        else:
+            self._parts.meeting.failed(effect.round, effect.reason)
+
+    def _tell_finished(self, effect: rules.TellFinished) -> None:
+        self._parts.meeting.finished(effect.round)
+
+    def _leave(self, effect: rules.Leave) -> None:
+        self._parts.meeting.leave(effect.reason)
+
+    def _say(self, effect: rules.Say) -> None:
+        self._tell(effect.about)
+
+    _DO: dict[type, Callable[[LocalAgent, Any], None]] = {
+        rules.Join: _join,
+        rules.Start: _start,
+        rules.Kill: _kill,
+        rules.Sweep: _sweep,
+        rules.Arm: _arm,
+        rules.Disarm: _disarm,
+        rules.TellFailed: _tell_failed,
+        rules.TellFinished: _tell_finished,
+        rules.Leave: _leave,
+        rules.Say: _say,
+    }
+

@@ -1,0 +1,144 @@
+"""One worker group from start to sweep: all of its processes, or none."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Mapping, Sequence
+from signal import SIGKILL, SIGTERM
+from time import time
+from typing import Any
+
+from launcher_core.hooks.ports import Child, LogsSpecs, Starter
+from launcher_core.model.job import Command, Worker, WorkerExit
+from launcher_core.model.logs import LogsDest
+from launcher_core.rules.worker_env import expand
+from launcher_core.runtime import system
+from launcher_core.runtime.tails import Output
+from launcher_core.runtime.warden import Warden
+
+
+class Group:
+    """The workers of one start. Belongs to the agent's main thread."""
+
+    def __init__(
+        self,
+        starter: Starter,
+        warden: Warden,
+        output: Output,
+        logs: LogsSpecs,
+        stdin: str,
+        filters: tuple[Sequence[str], Sequence[str]],
+    ) -> None:
+        """`stdin` is LaunchConfig.stdin; `filters` are the texts of lines to copy, of stdout and stderr."""
+        self._starter = starter
+        self._warden = warden
+        self._output = output
+        self._logs = logs
+        self._stdin = stdin
+        self._filters = filters
+        self._children: dict[int, Child] = {}
+        self._asked_to_stop: set[int] = set()
+        self.dest = LogsDest()
+        self.values: dict[int, Any] = {}
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Local rank -> pid."""
+        return {local: child.pid for local, child in self._children.items()}
+
+    @property
+    def fds(self) -> dict[int, int]:
+        """Local rank -> descriptor that is readable once the worker has ended."""
+        return {local: child.fd for local, child in self._children.items()}
+
+    def start(
+        self,
+        command: Command,
+        workers: Sequence[Worker],
+        envs: dict[int, dict[str, str]],
+        inherited: Mapping[str, str],
+        prefixes: Mapping[int, bytes],
+    ) -> None:
+        """Start every worker. Raises what stopped it, after those that had started are gone again.
+
+        `envs` are laid over `inherited`; the logs specs add to them.
+        """
+        self.dest = self._logs.reify(envs)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            stdin = {worker.local_rank: self._stdin_of(worker.local_rank, null) for worker in workers}
+            streams = self._output.open(
+                self.dest,
+                prefixes,
+                list(stdin),
+                stdin,
+                stdout_filters=self._filters[0],
+                stderr_filters=self._filters[1],
+            )
+            for worker in workers:
+                local = worker.local_rank
+                args = tuple(expand(arg, local) if isinstance(arg, str) else arg for arg in command.args)
+                argv = (*command.argv[:1], *(expand(arg, local) for arg in command.argv[1:]))
+                mine = command._replace(argv=argv, args=args)
+                child = self._starter.start(mine, {**inherited, **envs[local]}, streams[local])
+                self._children[local] = child
+                self._warden.guard(child.pid)
+        except BaseException:
+            self.kill(SIGKILL, tuple(self._children))
+            for child in self._children.values():
+                _readable(child.fd, 10.0)
+            self.sweep(values=False)
+            raise
+        finally:
+            os.close(null)
+            self._output.started()
+
+    def ended(self, local: int) -> WorkerExit:
+        """How a worker ended whose descriptor is readable."""
+        child = self._children[local]
+        return WorkerExit(local, child.pid, child.exit_code(), time(), local in self._asked_to_stop)
+
+    def kill(self, signum: int, local_ranks: Sequence[int]) -> None:
+        """Signal the process groups of these workers; those that had ended by then ended by themselves."""
+        for local in local_ranks:
+            child = self._children[local]
+            if not _readable(child.fd, 0):
+                self._asked_to_stop.add(local)
+            system.kill_group(child.pid, signum)
+        if signum not in (SIGKILL, SIGTERM) or not local_ranks:
+            return
+        for local, child in self._children.items():
+            if local not in local_ranks:
+                system.kill_group(child.pid, signum)
+
+    def sweep(self, *, values: bool) -> None:
+        """End what the workers left behind in their groups, read their values, show their last output."""
+        for local, child in self._children.items():
+            system.kill_group(child.pid, SIGKILL)
+            if values:
+                self.values[local] = child.value()
+            child.reap()
+            self._warden.release(child.pid)
+        self._children.clear()
+        self._asked_to_stop.clear()
+        self._output.drain(0.5)
+
+    def _stdin_of(self, local: int, null: int) -> int:
+        chosen = self._stdin == "all" or self._stdin == str(local)
+        return 0 if chosen and _is_open(0) else null
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    """Whether the descriptor is readable within so many seconds."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,287 @@
+"""Every system call that the launcher makes on processes and their groups, one small name for each.
+
+Nothing here decides anything, remembers anything from one call to the next, or waits longer than it was told.
+Linux is the system this is written for; the other ways, for macOS and for kernels without pidfd (before 5.3),
+are kept as short as they can be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False  # not typing's: every worker would pay for that import
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_CATCHABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+
+
+# --- starting --------------------------------------------------------------------------------------------
+
+
+def spawn(program: str, argv: Sequence[str], env: Mapping[str, str], fds: Sequence[int]) -> int:
+    """The pid of a new process that leads a session of its own, with `fds[i]` as its descriptor i.
+
+    It has no other descriptor, exactly this environment, default signal dispositions and no signal blocked.
+    Raises OSError when it cannot be started; nothing is left of it then.
+    """
+    sources, moved = _out_of_the_way(fds)
+    try:
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(sources)
+        ]
+        actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(len(fds))]
+        return os.posix_spawn(
+            program, list(argv), env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_CATCHABLE
+        )
+    finally:
+        for fd in moved:
+            os.close(fd)
+
+
+def _out_of_the_way(fds: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The descriptors, with copies in place of those that a dup2 to 0, 1, 2 ... overwrites; the copies."""
+    import fcntl
+
+    sources, moved = list(fds), []
+    try:
+        for target, fd in enumerate(fds):
+            if fd < len(fds) and not fd == target <= 2:
+                sources[target] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds))
+                moved.append(sources[target])
+    except OSError:
+        for fd in moved:
+            os.close(fd)
+        raise
+    return sources, moved
+
+
+def _inheritable(first: int) -> Iterator[int]:
+    # Python's own descriptors are not inheritable: what this finds was inherited or opened by foreign code.
+    for fd in _open_descriptors():
+        with suppress(OSError):
+            if fd >= first and os.get_inheritable(fd):
+                yield fd
+
+
+def _open_descriptors() -> list[int]:
+    for directory in ("/proc/self/fd", "/dev/fd"):
+        with suppress(OSError):
+            return [int(name) for name in os.listdir(directory)]
+    return list(range(min(os.sysconf("SC_OPEN_MAX"), 4096)))
+
+
+def is_open(fd: int) -> bool:
+    """Whether this process has that descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def keep_from_children(first: int) -> None:
+    """Have no program that this process executes inherit a descriptor from `first` on."""
+    for fd in list(_inheritable(first)):
+        os.set_inheritable(fd, False)
+
+
+def anonymous_file(name: str) -> int:
+    """A descriptor of a new empty file that has no path; `name` shows in /proc only."""
+    if hasattr(os, "memfd_create"):
+        with suppress(OSError):
+            return os.memfd_create(f"launcher-{name}")
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+# --- becoming a worker, in a forked child ------------------------------------------------------------------
+
+
+def place_descriptors(fds: Sequence[int]) -> None:
+    """Make `fds[i]` this process's descriptor i, the first three inheritable, and close every other."""
+    sources, _ = _out_of_the_way(fds)
+    for target, fd in enumerate(sources):
+        os.dup2(fd, target, inheritable=target <= 2)
+    for fd in _open_descriptors():
+        if fd >= len(fds):
+            with suppress(OSError):
+                os.close(fd)
+
+
+def reset_signals() -> None:
+    """Give this process the dispositions of a fresh Python, no wake-up descriptor, and no blocked signal."""
+    signal.set_wakeup_fd(-1)
+    for number in _CATCHABLE:
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends; end now if `parent` is gone.
+
+    Does nothing where the kernel or this Python has no such thing.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL))
+    except (ImportError, OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+# --- ending ----------------------------------------------------------------------------------------------
+
+
+def exit_fd(pid: int) -> int:
+    """A new descriptor that is readable once a child of this process has exited. Raises OSError."""
+    try:
+        return pid_fd(pid)
+    except NotImplementedError:
+        return exit_pipe(pid)
+
+
+def pid_fd(pid: int) -> int:
+    """As `exit_fd`, for any process. Raises NotImplementedError where the kernel has no such thing."""
+    if sys.platform == "darwin":
+        return _exit_queue(pid)
+    import errno
+
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError) as error:
+        # EPERM: how older container runtimes refuse a call that they do not know.
+        if getattr(error, "errno", errno.ENOSYS) not in (errno.ENOSYS, errno.EPERM):
+            raise
+        raise NotImplementedError("pidfd_open is missing: it needs Linux 5.3") from error
+
+
+def exit_pipe(pid: int) -> int:
+    """As `exit_fd`, by a thread that waits: for kernels without pidfd."""
+    import threading
+
+    readable, writable = os.pipe()
+
+    def wait() -> None:
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.close(writable)
+
+    threading.Thread(target=wait, name=f"exit of {pid}", daemon=True).start()
+    return readable
+
+
+if sys.platform == "darwin":
+
+    def _exit_queue(pid: int) -> int:
+        import select
+
+        queue = select.kqueue()
+        event = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+        try:
+            queue.control([event], 0)
+        except ProcessLookupError:  # it has exited already, which kqueue does not report
+            readable, writable = os.pipe()
+            os.close(writable)
+            return readable
+        return os.dup(queue.fileno())
+
+
+def exit_status(pid: int) -> int | None:
+    """How a child of this process ended, minus the signal's number if by one; None while it runs.
+
+    The child stays a zombie (not on macOS before Python 3.13: ask once, and keep the answer there).
+    Raises ChildProcessError when somebody else has waited for it.
+    """
+    if hasattr(os, "waitid"):
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+    waited, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if waited else None
+
+
+def reap(pid: int) -> None:
+    """Let go of a child that has exited. Does nothing to one that runs, or that is no child of ours."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def wait_readable(fd: int, seconds: float) -> bool:
+    """Whether the descriptor became readable within that time."""
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def end(pid: int, fd: int, seconds: float) -> None:
+    """Wait for a child to exit, at most so long; then kill it. Reaps it and closes `fd`, its `exit_fd`."""
+    if not wait_readable(fd, seconds):
+        kill_group(pid, signal.SIGKILL)
+        wait_readable(fd, 1.0)
+    os.close(fd)
+    reap(pid)
+
+
+def keep_exit_statuses() -> None:
+    """Undo an inherited "ignore" of SIGCHLD, by which the kernel forgets how children ended. Main thread."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+# --- groups ----------------------------------------------------------------------------------------------
+
+
+def kill_group(pgid: int, signum: int) -> bool:
+    """Send the signal to every process of the group; False when the group has none, zombies included.
+
+    Raises ValueError for a number that would mean this process's own group, or every process there is.
+    """
+    if pgid <= 1:
+        raise ValueError(f"{pgid} is not the id of a worker's process group")
+    try:
+        os.killpg(pgid, signum)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return sys.platform == "linux"  # theirs is another user by now; macOS says so of zombies, too
+    return True
+
+
+def group_alive(pgid: int) -> bool:
+    """Whether any process of the group still runs. Zombies do not count, where /proc tells them apart."""
+    if not kill_group(pgid, 0):
+        return False
+    if _runs_in(pgid, pgid):
+        return True
+    try:
+        everybody = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return True
+    return any(_runs_in(pid, pgid) for pid in everybody)
+
+
+def _runs_in(pid: int, pgid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, _, group = file.read().rpartition(b")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return int(group) == pgid and state not in (b"Z", b"X")

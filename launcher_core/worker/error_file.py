@@ -1,0 +1,162 @@
+"""The file in which a worker leaves its exception, in torch elastic's format.
+
+A process may die while it writes, and a launcher must not die of reading: `write` puts the whole text in
+place at once, `read` takes whatever it finds and says in words what is wrong with it.  Torch reads what is
+written here, and what torch wrote is read here.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+TYPE_CHECKING = False  # not typing's: importing typing costs more than everything else in this package
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Any
+
+VARIABLE = "TORCHELASTIC_ERROR_FILE"
+"""Environment variable that tells a worker where its error file goes; unset or empty: nowhere."""
+
+NOT_AVAILABLE = "<N/A>"
+"""Torch elastic's word for a path or a name that there is none of."""
+
+MAX_BYTES = 16 * 2**20
+
+
+class Reading:
+    """What was found in an error file.
+
+    `data` is the JSON object; `message` its object form or its text; `timestamp` whole seconds, as the worker
+    wrote it; `at` seconds, the file's own time.  With a `problem`, in words, `data` and `message` are empty.
+    """
+
+    __slots__ = ("at", "data", "message", "problem", "timestamp")
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        message: Mapping[str, Any] | str,
+        timestamp: int,
+        at: float,
+        problem: str = "",
+    ) -> None:
+        self.data = dict(data)
+        self.message = message
+        self.timestamp = timestamp
+        self.at = at
+        self.problem = problem
+
+
+def describe(error: BaseException, seconds: float) -> dict[str, Any]:
+    """The record of an exception that was caught at `seconds` (wall clock), ready for JSON."""
+    import traceback
+
+    kind = type(error)
+    callstack = "".join(traceback.format_exception(kind, error, _without_our_frames(error.__traceback__)))
+    return {
+        "message": {
+            "message": f"{kind.__name__}: {_text(error)}",
+            "extraInfo": {"py_callstack": callstack, "timestamp": str(int(seconds))},
+        }
+    }
+
+
+def with_error_code(data: Mapping[str, Any], code: int) -> dict[str, Any]:
+    """The record with the exit code of the worker that it came from; unchanged in the flat form or for 0."""
+    message = data.get("message")
+    if code == 0 or not isinstance(message, dict):
+        return dict(data)
+    return {**data, "message": {**message, "errorCode": code}}
+
+
+def write(path: str, text: str) -> None:
+    """Put the text at `path`: a reader sees the old file or the whole new one. Raises OSError."""
+    if _is_special(path):
+        _write_in_place(path, text)
+        return
+    draft = f"{path}.{os.getpid()}.{_thread.get_ident()}.tmp"
+    try:
+        _write_in_place(draft, text)
+        os.replace(draft, path)
+    except OSError:
+        # A directory without room for new names, or a single file mounted from elsewhere (how Kubernetes
+        # offers its termination log), can still be written in place.
+        if os.path.exists(draft):
+            os.unlink(draft)
+        _write_in_place(path, text)
+
+
+def read(path: str) -> Reading | None:
+    """What `path` holds; None when there is no such file. Never raises for what is in it."""
+    if not path or path == NOT_AVAILABLE:
+        return None
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    try:
+        if not os.path.isfile(path):
+            raise ValueError("it is not a regular file")
+        if found.st_size > MAX_BYTES:
+            raise ValueError(f"it is too large ({found.st_size} bytes, at most {MAX_BYTES} are read)")
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8", "replace")
+        data = _parse(text)
+    except (OSError, ValueError, RecursionError) as error:
+        problem = f"the error file {path} cannot be used: {error}"
+        return Reading({}, "", int(found.st_mtime), found.st_mtime, problem)
+    return Reading(data, data["message"], _timestamp(data, found.st_mtime), found.st_mtime)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """The JSON object in the text, its "message" an object or a text. Raises ValueError in words."""
+    import json
+
+    if not text.strip():
+        raise ValueError("it is empty")
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is cut short or not JSON ({error}); it begins {text[:40]!r}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("message"), dict | str):
+        raise ValueError(f'it has no "message"; it begins {text[:40]!r}')
+    return data
+
+
+def _timestamp(data: Mapping[str, Any], fallback: float) -> int:
+    """Whole seconds from either form; the file's own time when the record has none that makes sense."""
+    message = data["message"]
+    extra = message.get("extraInfo") if isinstance(message, dict) else data
+    value = extra.get("timestamp") if isinstance(extra, dict) else None
+    try:
+        return int(float(value)) if value is not None else int(fallback)
+    except (TypeError, ValueError, OverflowError):
+        return int(fallback)
+
+
+def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not this package's; all of it when there is no other."""
+    ours = os.path.dirname(__file__)
+    rest = trace
+    while rest is not None and os.path.dirname(rest.tb_frame.f_code.co_filename) == ours:
+        rest = rest.tb_next
+    return rest or trace
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # whatever a user's __str__ raises must not replace the error that is being recorded
+        return "<its __str__ raised another exception>"
+
+
+def _is_special(path: str) -> bool:
+    """Whether renaming onto the path would destroy something: a link, a device, a pipe."""
+    return os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path))
+
+
+def _write_in_place(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,1 @@
+"""Event recorders that come with the launcher, one module each; README.md says what they write."""

@@ -1,0 +1,115 @@
+"""What runs inside a function worker: the function, and how its end becomes an exit status and a value."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from launcher_core.runtime import system
+from launcher_plugins.start_methods import parcel
+
+TYPE_CHECKING = False  # not typing's: every worker would pay for that import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import IO, Any, NoReturn
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+ENTER = (
+    "import pickle, sys; f = open(4, 'rb'); h = pickle.load(f); sys.path[:] = h['path']; "
+    "from launcher_plugins.start_methods.{module} import main; main(f, h)"
+)
+"""The program of a new interpreter that was given a parcel: goes on in `main` of the module."""
+
+
+class UnsendableValue(ValueError):
+    """The function returned what cannot be sent to the launcher."""
+
+
+def start_interpreter(module: str, fds: tuple[int, ...], env: Any, name: str) -> int:
+    """The pid of a new interpreter, with this one's options, that runs `main` of a module beside this one.
+
+    `fds` become its descriptors; number 4 is a parcel. `name` shows in the list of processes.
+    """
+    from multiprocessing import spawn, util
+
+    python = os.fsdecode(spawn.get_executable())
+    options: list[str] = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return system.spawn(python, [python, *options, "-c", ENTER.format(module=module), name], env, fds)
+
+
+def main(file: IO[bytes], header: dict[str, Any]) -> NoReturn:
+    """Run the parcel's function in this interpreter, which was started for it, and exit."""
+    system.die_with(header["parent"])
+    system.keep_from_children(parcel.RESULT)
+    show_lines()
+    sys.exit(run(lambda: parcel.unpack(file), header["name"]))
+
+
+def show_lines() -> None:
+    """Have stdout written by whole lines, even into a file or a pipe that other workers write to."""
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def run(load: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]], name: str) -> int:
+    """The exit status for the function that `load` gives; with status 0 its value is in the result file.
+
+    An exception is recorded in the error file and shown on stderr, that of `load` too.
+    """
+    from launcher_core.worker.record import record
+
+    def work() -> None:
+        function, args = load()
+        send(function(*args), name)
+
+    work.__name__ = name  # the recorder is told it
+    try:
+        record(work)()
+    except SystemExit as stop:
+        return exit_status(stop.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BaseException as error:
+        show(error)
+        return 1
+    return 0
+
+
+def send(value: Any, name: str) -> None:
+    """Write the value into the result file. Raises UnsendableValue when it cannot be pickled or written."""
+    if value is None:
+        return
+    import pickle
+
+    try:
+        with open(parcel.RESULT, "wb", closefd=False) as file:
+            pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # __reduce__ of a value may raise anything
+        raise UnsendableValue(
+            f"{name} returned a {type(value).__name__} that cannot be sent to the launcher: "
+            f"{type(error).__name__}: {error}; return plain data, or nothing"
+        ) from None
+
+
+def exit_status(code: object) -> int:
+    """The exit status that `sys.exit(code)` means; a text is written to stderr."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def show(error: BaseException) -> None:
+    """Print the traceback from the user's first frame on: what was done here to get there says nothing."""
+    ours = (__file__, sys.modules["launcher_core.worker.record"].__file__)
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in ours:
+        trace = trace.tb_next
+    if trace is not None or isinstance(error, UnsendableValue):
+        error = error.with_traceback(trace)
+    sys.excepthook(type(error), error, error.__traceback__)

@@ -1,0 +1,155 @@
+"""Store throughput: set+get pairs per second, our server against torch's, asked by torch's own clients.
+
+Run by an interpreter that has torch (CPU is enough) and this package:
+
+    python tests/bench/store_throughput.py [--clients 1 16 256] [--rounds 3] [--seconds 1.5]
+
+Each server is a process of its own; the clients are torch's C++ ones, spread over two more. Rounds alternate
+between the servers, so that a machine that slows down slows both. Prints the median of pairs a second, the
+server's CPU time for a pair, and the ratio to torch's libuv server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from typing import Any
+
+OURS = """
+import sys
+from launcher_core.runtime.serving import PortServer, listen
+from launcher_plugins.c10d_store.service import StoreService
+server = PortServer(listen("127.0.0.1", 0), [StoreService()])
+server.start()
+print(server.port, flush=True)
+sys.stdin.read()
+server.stop()
+"""
+TORCH = """
+import sys
+from torch.distributed import TCPStore
+store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, use_libuv={libuv})
+print(store.port, flush=True)
+sys.stdin.read()
+"""
+SERVERS = {
+    "torch libuv": TORCH.format(libuv=True),
+    "torch legacy": TORCH.format(libuv=False),
+    "ours": OURS,
+}
+PROCESSES = 2
+VALUE = "v" * 100
+
+
+class Server:
+    """A store server in a process of its own, from `start` to `stop`."""
+
+    def __init__(self, script: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def cpu_seconds(self) -> float:
+        """User and system time it has used so far."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
+
+
+class Clients:
+    """A process of torch clients, kept for all measurements: importing torch takes longer than they do."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=ask, args=(theirs,), daemon=True)
+        self.process.start()
+
+
+def ask(pipe: Connection) -> None:
+    """Serve one Clients: (port, clients) connects, seconds has each make pairs in a thread; sends how many."""
+    from torch.distributed import TCPStore
+
+    while True:
+        port, clients = pipe.recv()
+        stores = [
+            TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+            for _ in range(clients)
+        ]
+        pipe.send(len(stores))
+        until = time.monotonic() + pipe.recv()
+        counts: list[int] = []
+        threads = [threading.Thread(target=make_pairs, args=(store, until, counts)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        pipe.send(sum(counts))
+
+
+def make_pairs(store: Any, until: float, counts: list[int]) -> None:
+    """Set and get one key until then; appends how often."""
+    name, pairs = f"{os.getpid()}/{id(store)}", 0
+    while time.monotonic() < until:
+        store.set(name, VALUE)
+        store.get(name)
+        pairs += 1
+    counts.append(pairs)
+
+
+def measure(server: Server, processes: list[Clients], clients: int, seconds: float) -> tuple[float, float]:
+    """(Pairs a second, the server's CPU microseconds for each)."""
+    shares = [clients // len(processes) + (index < clients % len(processes)) for index in range(len(processes))]
+    for process, share in zip(processes, shares, strict=True):
+        process.pipe.send((server.port, share))
+    for process in processes:
+        process.pipe.recv()
+    cpu = server.cpu_seconds()
+    for process in processes:
+        process.pipe.send(seconds)
+    pairs = sum(process.pipe.recv() for process in processes)
+    return pairs / seconds, (server.cpu_seconds() - cpu) / pairs * 1e6
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 256])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    servers = {name: Server(script) for name, script in SERVERS.items()}
+    processes = [Clients() for _ in range(PROCESSES)]
+    try:
+        for clients in options.clients:
+            rounds = [
+                {name: measure(server, processes, clients, options.seconds) for name, server in servers.items()}
+                for _ in range(options.rounds)
+            ]
+            for name in servers:
+                rate = statistics.median(each[name][0] for each in rounds)
+                cost = statistics.median(each[name][1] for each in rounds)
+                ratio = statistics.median(each[name][0] / each["torch libuv"][0] for each in rounds)
+                print(f"{clients:4} clients  {name:13} {rate:8.0f} pairs/s  {cost:5.0f} us CPU  ratio {ratio:.2f}")
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "creating $1/$RANK"
+: > "$1/$RANK"

@@ -1,0 +1,196 @@
+"""The agent's decisions as histories: events in, effects out, no process anywhere."""
+
+from __future__ import annotations
+
+from signal import SIGINT, SIGKILL, SIGTERM
+
+import pytest
+
+from launcher_core.model.job import Place, WorkerExit
+from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.rules.supervise import (
+    EVENTS,
+    TABLE,
+    Agent,
+    Alarm,
+    Arm,
+    Disarm,
+    Exited,
+    Hung,
+    Join,
+    Kill,
+    Leave,
+    Patience,
+    Rang,
+    Say,
+    Signalled,
+    Start,
+    StartFailed,
+    State,
+    Sweep,
+    TellFailed,
+    TellFinished,
+    begin,
+    step,
+)
+
+PLACE = Place(0, 0, 1, 0, 3, 0, 3, "127.0.0.1", 1)
+PATIENCE = Patience(grace=5, reap=7, barrier=9)
+FAILED = Exited(WorkerExit(1, 101, 3, 0.0))
+WHY = "rank 1 (local rank 1, pid 101) exited with code 3"
+ONE_OF_EACH = (
+    Formed(PLACE),
+    Regroup(0, "host-b joined"),
+    Over(False, "boom"),
+    Waiting(1, 1, 2, ""),
+    Trouble(ConnectionError("gone")),
+    FAILED,
+    StartFailed(OSError("no such program")),
+    Hung("no heartbeat"),
+    Signalled(SIGTERM),
+    Rang(Alarm.GRACE),
+)
+
+
+def ended(local_rank: int, code: int = 0, stopped: bool = False) -> Exited:
+    return Exited(WorkerExit(local_rank, 100 + local_rank, code, 0.0, stopped))
+
+
+def after(*events) -> tuple[Agent, tuple]:
+    """An agent of three workers that has seen `events`; its last effects."""
+    agent, effects = begin(Agent(3, PATIENCE))
+    for event in events:
+        agent, effects = step(agent, event)
+    return agent, effects
+
+
+def test_every_state_has_a_transition_for_every_event():
+    assert set(TABLE) == set(State)
+    assert {state: set(row) for state, row in TABLE.items()} == {state: set(EVENTS) for state in State}
+    assert {type(event) for event in ONE_OF_EACH} == set(EVENTS)
+
+
+@pytest.mark.parametrize("history", [(), (Formed(PLACE),), (Formed(PLACE), FAILED), (Formed(PLACE), ended(0))])
+@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+def test_any_event_in_any_reachable_state_is_answered(history, event):
+    agent, effects = step(after(*history)[0], event)
+
+    assert isinstance(agent.state, State)
+    assert isinstance(effects, tuple)
+
+
+def test_a_launch_joins_starts_and_waits_for_the_others_at_the_end():
+    assert after()[1] == (Join(),)
+    assert after(Formed(PLACE))[1] == (Start(PLACE),)
+    agent, effects = after(Formed(PLACE), ended(2), ended(0), ended(1))
+    assert agent.state is State.FINISHING
+    assert effects == (Sweep(), Arm(Alarm.BARRIER, 9), TellFinished(0))
+    agent, effects = step(agent, Over(True, "all workers succeeded"))
+    assert (agent.state, effects) == (State.DONE, (Disarm(),))
+
+
+def test_a_failed_worker_stops_the_others_and_the_meeting_is_told_at_once():
+    agent, effects = after(Formed(PLACE), FAILED)
+
+    assert effects == (Kill(SIGTERM, (0, 2)), Arm(Alarm.GRACE, 5), TellFailed(0, WHY), Say(FAILED))
+    assert agent.failures == (FAILED.exit,)
+
+
+@pytest.mark.parametrize("verdict_first", [True, False])
+def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
+    again = Regroup(0, WHY, restart=True)
+    stops = [ended(0, -15, stopped=True), ended(2, 0, stopped=True)]
+    agent, effects = after(Formed(PLACE), FAILED, *([again, *stops] if verdict_first else [*stops, again]))
+
+    assert agent.state is State.JOINING
+    assert effects[-2:] == (Say(again), Join())
+
+
+def test_a_failure_without_a_restart_left_ends_the_run():
+    agent, _ = after(Formed(PLACE), FAILED, Over(False, WHY), ended(0, -15, True), ended(2, -15, True))
+
+    assert (agent.state, agent.verdict) == (State.DONE, Over(False, WHY))
+
+
+def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
+    agent, effects = after(Formed(PLACE), FAILED, ended(0, -15, True), Rang(Alarm.GRACE))
+
+    assert effects == (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (2,)), Arm(Alarm.REAP, 7))
+
+
+def test_workers_that_survive_sigkill_do_not_hold_the_launcher():
+    agent, effects = after(Formed(PLACE), FAILED, Rang(Alarm.GRACE), Rang(Alarm.REAP))
+
+    assert agent.state is State.DONE
+    assert agent.error.local_ranks == (0, 2)
+    assert Sweep() in effects
+
+
+def test_a_signal_is_forwarded_and_a_second_one_kills_at_once():
+    agent, effects = after(Formed(PLACE), Signalled(SIGINT))
+    assert effects == (Kill(SIGINT, (0, 1, 2)), Arm(Alarm.GRACE, 5), Say(Signalled(SIGINT)))
+
+    agent, effects = step(agent, Signalled(SIGINT))
+    assert effects == (Say(Signalled(SIGINT)), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
+
+
+def test_a_signal_while_workers_are_stopped_for_a_failure_ends_the_run_as_signalled():
+    agent, effects = after(Formed(PLACE), FAILED, Regroup(0, WHY, True), Signalled(SIGTERM))
+    assert effects == (Say(Signalled(SIGTERM)), Kill(SIGTERM, (0, 2)))
+
+    agent, _ = step(agent, ended(0, -15, True))
+    agent, effects = step(agent, ended(2, -15, True))
+    assert (agent.state, agent.signal) == (State.DONE, SIGTERM)
+    assert effects == (Disarm(), Sweep(), Leave("stopped by signal 15"))
+
+
+@pytest.mark.parametrize("history", [(), (Formed(PLACE), ended(0), ended(1), ended(2))])
+def test_a_signal_with_no_worker_alive_leaves_at_once(history):
+    agent, effects = after(*history, Signalled(SIGTERM))
+
+    assert (agent.state, agent.signal) == (State.DONE, SIGTERM)
+    assert effects[-1] == Leave("stopped by signal 15")
+
+
+def test_a_regroup_stops_the_workers_and_joins_again():
+    change = Regroup(0, "host-b joined")
+    agent, effects = after(Formed(PLACE), change)
+    assert effects[0] == Kill(SIGTERM, (0, 1, 2))
+
+    agent, effects = after(Formed(PLACE), change, *(ended(i, -15, True) for i in range(3)))
+    assert agent.state is State.JOINING
+    assert effects == (Disarm(), Sweep(), Say(change), Join())
+
+
+def test_a_regroup_of_another_round_is_old_news():
+    agent, effects = after(Formed(PLACE), Regroup(-1, "old"))
+
+    assert (agent.state, effects) == (State.RUNNING, ())
+
+
+def test_a_node_that_finished_starts_again_when_another_failed():
+    again = Regroup(0, "rank 5 failed", restart=True)
+    agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), again)
+
+    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join()))
+
+
+def test_a_group_that_cannot_start_ends_the_run_but_not_the_job():
+    error = OSError("no such program")
+    agent, effects = after(Formed(PLACE), StartFailed(error))
+
+    assert (agent.state, agent.error) == (State.DONE, error)
+    assert effects == (Disarm(), Sweep(), Leave("no such program"))
+
+
+def test_trouble_at_the_exit_barrier_does_not_take_the_success_back():
+    agent, _ = after(Formed(PLACE), ended(0), ended(1), ended(2), Trouble(ConnectionError("gone")))
+
+    assert (agent.state, agent.error, agent.verdict.succeeded) == (State.DONE, None, True)
+
+
+def test_a_spare_that_was_not_needed_is_done_without_an_error():
+    over = Over(True, "the job succeeded")
+    agent, effects = after(Waiting(2, 1, 2, "spare"), over)
+
+    assert (agent.state, agent.verdict, agent.error) == (State.DONE, over, None)
