@@ -55,9 +55,9 @@ def _main(argv: list[str]) -> None:
 
     prepared = launch.prepare(resolved.config, resolved.command)
     if resolved.dry_run:
-        from launcher_core.dry_run import plan_of
+        from launcher_core.dry_run import show
 
-        print(plan_of(resolved, prepared))
+        print(show(resolved, prepared))
         return
     tell = Teller(sys.stderr)
     for notice in resolved.notices:

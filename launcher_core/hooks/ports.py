@@ -193,7 +193,10 @@ class Meeting(Protocol):
     """
 
     def describe(self) -> dict[str, str]:
-        """What --dry-run shows of it: addresses, who hosts and why, every timeout."""
+        """What --dry-run shows of it: addresses, who hosts and why, every timeout.
+
+        MASTER_ADDR and MASTER_PORT, where they are keys, are what workers would get.
+        """
 
     def start(self, tell: Callable[[News], None]) -> None:
         """Bind or connect in the background. Called once, before anything else but `describe`."""

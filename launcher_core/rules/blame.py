@@ -37,7 +37,7 @@ belongs to its death.  After the others, SIGKILL first of all, what it printed i
 _BROKEN = re.compile(
     r"connection(?: was)? (?:reset|refused|aborted|closed|timed out)|broken pipe|closed by (?:remote )?peer"
     r"|ConnectionResetError|ConnectionRefusedError|ConnectionAbortedError|BrokenPipeError"
-    r"|reset by peer|remote process (?:has )?exited|socket (?:closed|timeout|timed out)"
+    r"|reset by peer|remote process (?:has )?exited|socket (?:closed|timeout|(?:has )?timed out)"
     r"|failed to recv|recvvalue failed|connectfullmesh failed|application timeout caused pair closure"
     r"|nccl(?:Remote|System)Error|communicator was aborted|peer closed|collective operation timeout",
     re.IGNORECASE,

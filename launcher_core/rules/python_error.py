@@ -287,8 +287,10 @@ def _joined(lines: Sequence[str], before: Block | None, block: Block) -> Block:
     if block.error is None or before is None or before.error is None:
         return block._replace(aside=block.aside or any(line.startswith(_ASIDE) for line in told))
     if told and told[-1].endswith((_CAUSED, _DURING)):
-        error = block.error._replace(lines=(*before.error.lines, "", told[-1], "", *block.error.lines))
-        if told[-1].endswith(_CAUSED) and before.error[:2] == block.error[:2]:
+        caused = told[-1].endswith(_CAUSED)
+        between = ("", _CAUSED if caused else _DURING, "")
+        error = block.error._replace(lines=before.error.lines + between + block.error.lines)
+        if caused and before.error[:2] == block.error[:2]:
             # The same exception brought over from another process: where it was raised says more.
             error = error._replace(frame=before.error.frame)
         return Block(before.start, block.end, error, before.aside)

@@ -13,6 +13,7 @@ from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import supervise as rules
+from launcher_core.rules.blame import read_failure
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.supervise import Agent, Exited, Hung, Patience, StartFailed, State
@@ -205,10 +206,18 @@ class LocalAgent:
         }
         spent = self._agent.place.restarts if self._agent.place else 0
         verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
+        reason = f"{effect.reason} on {self._node.name}{self._because(first)}"
         if verdict == "stop":
-            self._parts.meeting.abandon(f"{effect.reason}; a policy decided not to restart")
+            self._parts.meeting.abandon(f"{reason}; a policy decided not to restart")
         else:
-            self._parts.meeting.failed(effect.round, effect.reason)
+            self._parts.meeting.failed(effect.round, reason)
+
+    def _because(self, exit: WorkerExit | None) -> str:
+        """The exception of a failed worker, as an addition to a sentence; "" where it left none."""
+        if exit is None or exit.code < 0:
+            return ""
+        error = read_failure(exit.local_rank, self._failure(exit)).error
+        return f": {error.type}: {error.message.splitlines()[0]}" if error and error.message else ""
 
     def _tell_finished(self, effect: rules.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)

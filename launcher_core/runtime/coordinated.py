@@ -73,12 +73,13 @@ class CoordinatedMeeting:
     def describe(self) -> dict[str, str]:
         """Addresses, who hosts and why, every timeout."""
         spot = self._spot
-        port = str(spot.port) if spot.port else "chosen by the kernel when it is bound"
+        port = str(spot.port) if spot.port else "(chosen by the kernel when it is bound)"
         return {
             "meets at": f"{spot.host}, port {port}",
             "hosted here": f"{spot.hosting} ({spot.why})",
             "listens on": "nothing" if spot.hosting == "no" else (spot.bind or "all addresses of this machine"),
-            "workers meet at": f"MASTER_ADDR={spot.master_addr or spot.host}, the same port",
+            "MASTER_ADDR": spot.master_addr or spot.host,
+            "MASTER_PORT": port,
             "join_timeout": f"{spot.join_timeout:g} s",
             "last_call_timeout": f"{spot.limits.last_call:g} s",
             "close_timeout": f"{spot.close_timeout:g} s",

@@ -1,0 +1,93 @@
+"""What --dry-run shows: the plan of a launch whose plugins have been chosen; nothing is bound or started."""
+
+from __future__ import annotations
+
+import os
+
+from launcher_core.cli.plan import (
+    Plan,
+    PlannedPlugin,
+    PlannedTimeout,
+    PlannedWorker,
+    as_json,
+    as_text,
+    settings_of,
+)
+from launcher_core.cli.resolve import Resolved
+from launcher_core.hooks.find import file_of
+from launcher_core.launch import Prepared
+from launcher_core.model.job import Place, Worker
+from launcher_core.rules.ranks import spans, workers
+from launcher_core.rules.supervise import Patience
+from launcher_core.rules.worker_env import Group, expand, worker_env
+
+AT_START = "(known when the workers start)"
+
+
+def show(resolved: Resolved, prepared: Prepared) -> str:
+    """The plan in the form that --dry-run asked for."""
+    plan = plan_of(resolved, prepared)
+    return as_json(plan) if resolved.dry_run == "json" else as_text(plan)
+
+
+def plan_of(resolved: Resolved, prepared: Prepared) -> Plan:
+    """Everything that the launch would do on this node, as far as it is known before the nodes have met."""
+    config = prepared.config
+    origin = resolved.origin
+    described = prepared.parts.meeting.describe()
+    found = [plugin.found for plugin in prepared.plugins.chosen]
+    grace = config.shutdown_timeout if config.shutdown_timeout is not None else Patience().grace
+    return Plan(
+        settings=settings_of(origin),
+        plugins=tuple(
+            PlannedPlugin(one.group, one.name, one.distribution, one.version, file_of(one)) for one in found
+        ),
+        rendezvous=described,
+        timeouts=(
+            PlannedTimeout("from a polite stop to SIGKILL", grace, "--shutdown-timeout"),
+            PlannedTimeout("for the other nodes to finish", config.exit_barrier_timeout, "--exit-barrier-timeout"),
+            PlannedTimeout("for workers to vanish after SIGKILL", Patience().reap, "fixed"),
+        ),
+        workers=_workers(prepared, described),
+        notices=resolved.notices,
+    )
+
+
+def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWorker, ...]:
+    config = prepared.config
+    place = _place(prepared, described)
+    ranks_known = config.max_nodes == 1
+    common = Group(
+        config.nproc_per_node, config.role, config.run_id, config.max_restarts, config.virtual_local_rank
+    )
+    unknown = {} if ranks_known else dict.fromkeys(_LATER, AT_START)
+    ports = {name: described[name] for name in ("MASTER_ADDR", "MASTER_PORT") if name in described}
+    base = {**os.environ, **config.worker_env}
+    planned = []
+    for worker in workers(place, config.nproc_per_node):
+        env = {**config.worker_env, **worker_env(worker, place, common, base), **ports, **unknown}
+        env["TORCHELASTIC_ERROR_FILE"] = AT_START
+        planned.append(_worker(prepared, worker, env, ranks_known=ranks_known))
+    return tuple(planned)
+
+
+_LATER = ("RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE")
+
+
+def _worker(prepared: Prepared, worker: Worker, env: dict[str, str], *, ranks_known: bool) -> PlannedWorker:
+    command = prepared.command
+    words = command.argv or tuple(str(arg) for arg in command.args)
+    return PlannedWorker(
+        worker.local_rank,
+        tuple(expand(word, worker.local_rank) for word in words),
+        env,
+        worker.rank if ranks_known else None,
+        worker.role_rank if ranks_known else None,
+        getattr(command.function, "__qualname__", None) if command.function else None,
+    )
+
+
+def _place(prepared: Prepared, described: dict[str, str]) -> Place:
+    config = prepared.config
+    span = spans([(config.role, config.nproc_per_node)])[0]
+    return Place(0, 0, 1, *span, described.get("MASTER_ADDR", ""), 0)
