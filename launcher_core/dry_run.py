@@ -60,7 +60,7 @@ def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWork
     common = Group(
         config.nproc_per_node, config.role, config.run_id, config.max_restarts, config.virtual_local_rank
     )
-    unknown = {} if ranks_known else dict.fromkeys(_LATER, AT_START)
+    unknown: dict[str, str] = {} if ranks_known else dict.fromkeys(_LATER, AT_START)
     ports = {name: described[name] for name in ("MASTER_ADDR", "MASTER_PORT") if name in described}
     base = {**os.environ, **config.worker_env}
     planned = []
@@ -77,6 +77,8 @@ _LATER = ("RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "GROUP_WORLD_SIZE", "
 def _worker(prepared: Prepared, worker: Worker, env: dict[str, str], *, ranks_known: bool) -> PlannedWorker:
     command = prepared.command
     words = command.argv or tuple(str(arg) for arg in command.args)
+    bindings = prepared.parts.bindings
+    bound = bindings[worker.local_rank] if bindings else None
     return PlannedWorker(
         worker.local_rank,
         tuple(expand(word, worker.local_rank) for word in words),
@@ -84,6 +86,8 @@ def _worker(prepared: Prepared, worker: Worker, env: dict[str, str], *, ranks_kn
         worker.rank if ranks_known else None,
         worker.role_rank if ranks_known else None,
         getattr(command.function, "__qualname__", None) if command.function else None,
+        cpus=tuple(sorted(bound.cpus)) if bound else None,
+        cpus_reason=bound.reason if bound else "",
     )
 
 

@@ -24,10 +24,9 @@ those of torch elastic.
 
 from __future__ import annotations
 
-import signal
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # the checker knows it by its name; importing typing would cost a worker milliseconds
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Mapping
 
     from launcher_core.worker.failure import ProcessFailure

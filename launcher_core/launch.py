@@ -9,11 +9,8 @@ import os
 import signal
 import socket
 import sys
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
 from launcher_core.errors import ChildFailedError, JobFailedError, SignalException, UsageError
@@ -28,6 +25,9 @@ from launcher_core.rules.signals import signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
+
+if TYPE_CHECKING:
+    from launcher_core.rules.numa import Binding
 
 
 class elastic_launch:  # the name is torch elastic's
@@ -64,12 +64,14 @@ class Prepared(NamedTuple):
     parts: Parts
     recorders: tuple[tuple[str, Recorder], ...]
     plugins: Plugins
+    notices: tuple[str, ...] = ()
+    """What the user should know, one line each."""
 
 
 def prepare(config: LaunchConfig, command: Command) -> Prepared:
     """Choose and check every plugin. Raises UsageError."""
     signal_numbers(config.signals_to_handle)
-    config = attrs.evolve(config, run_id=config.run_id or str(uuid.uuid4()))
+    config = config._replace(run_id=config.run_id or os.urandom(16).hex())
     if config.nproc_per_node < 1:
         raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
     plugins = Plugins()
@@ -85,14 +87,16 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
         logs.check()
     starter = _starter(config, command, plugins)
     recorders = tuple(_recorders(config, plugins))
+    bindings, notices = _bindings(config)
     parts = Parts(
         meeting,
         starter,
         logs,
         tuple(filter(None, (one.ask("launcher_make_watch", config=config) for one in policies))),
         *_policy_calls(policies),
+        bindings=bindings,
     )
-    return Prepared(config, command, node, parts, recorders, plugins)
+    return Prepared(config, command, node, parts, recorders, plugins, notices)
 
 
 def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> dict[int, Any]:
@@ -103,6 +107,8 @@ def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> d
 def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
     """Run what `prepare` prepared."""
     config = launch.config
+    for notice in launch.notices:
+        tell.line(notice)
     recording = Recording(launch.recorders, tell.line)
     diary = Diary(config, launch.command, launch.node, recording)
     succeeded = False
@@ -169,7 +175,23 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
 
 def _node(config: LaunchConfig) -> Node:
     name = socket.gethostname()
-    return Node(uuid.uuid4().hex, name, config.nproc_per_node, config.role, config.node_rank, os.getpid())
+    return Node(os.urandom(16).hex(), name, config.nproc_per_node, config.role, config.node_rank, os.getpid())
+
+
+def _bindings(config: LaunchConfig) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
+    """The CPUs of each worker, none when nobody asked for a binding; and a notice where one is done without."""
+    if config.numa_options is None:
+        return (), ()
+    from launcher_core.rules.numa import mode_of
+    from launcher_core.runtime.topology import bindings  # seldom wanted
+
+    mode = mode_of(config.numa_options)
+    try:
+        return bindings(mode, config.nproc_per_node, os.environ), ()
+    except UsageError as error:
+        if not getattr(config.numa_options, "should_fall_back_if_binding_fails", False):
+            raise
+        return (), (f"workers are not bound to CPUs: {error}",)
 
 
 def _meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Plugin]) -> Meeting:

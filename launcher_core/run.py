@@ -34,9 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Returns None when every worker of this node succeeded. Raises what `elastic_launch` raises; SystemExit for
     words that cannot be read. The error of a failed worker is copied to $TORCHELASTIC_ERROR_FILE, if that is set.
     """
-    from launcher_core.worker.record import record
+    from launcher_core.worker.record import ErrorHandler, record
 
-    record(_main)(sys.argv[1:] if argv is None else list(argv))
+    class Handler(ErrorHandler):
+        def initialize(self) -> None:
+            """Nothing: what this process prints when it crashes is for its owner to decide."""
+
+    record(_main, Handler())(sys.argv[1:] if argv is None else list(argv))
 
 
 def _main(argv: list[str]) -> None:

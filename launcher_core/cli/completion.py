@@ -33,12 +33,14 @@ _@PROGRAM@() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     COMPREPLY=()
     _@PROGRAM@_options || return 0
-    if [[ $current == '=' ]]; then current=
-    elif [[ $before == '=' ]]; then before=${COMP_WORDS[COMP_CWORD-2]}; fi
+    local joined=
+    if [[ $current == '=' ]]; then current= joined=1
+    elif [[ $before == '=' ]]; then before=${COMP_WORDS[COMP_CWORD-2]} joined=1; fi
     case $before in
 @CHOICES@
+        @VALUED@) return 0 ;;
     esac
-    if [[ $current == -* ]]; then
+    if [[ $current == -* && ! $joined ]]; then
         COMPREPLY=( $(compgen -W '@OPTIONS@' -- "$current") )
     fi
 }
@@ -74,8 +76,10 @@ def _bash() -> str:
 
 def _bash_choice(option: Option) -> str:
     words = " ".join(option.choices)
-    reply = f'COMPREPLY=( $(compgen -W "{words}" -- "$current") )'
-    return f"        {'|'.join(option.spellings)}) {reply}; return 0 ;;"
+    reply = f"COMPREPLY=( $(compgen -W '{words}' -- \"$current\") )"
+    joined = "" if option.bare is None else "[[ $joined ]] && "
+    done = "return 0 ;;" if option.bare is None else "[[ $joined ]] && return 0 ;;"
+    return f"        {'|'.join(option.spellings)}) {joined}{reply}; {done}"
 
 
 def _zsh() -> str:

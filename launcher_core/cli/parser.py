@@ -58,7 +58,8 @@ def _add(group: Any, option: Option, default: Any) -> None:
     names = (*(name for name in option.spellings if not name.startswith("--")), *_long(option))
     shared = {"dest": option.dest, "help": _quoted(option.help)}
     if option.dest in ("version", "print_completion"):
-        group.add_argument(*names, **shared, action=_Answer, nargs=0 if option.dest == "version" else None)
+        words = 0 if option.kind == "switch" else None
+        group.add_argument(*names, **shared, action=_Answer, nargs=words, default=argparse.SUPPRESS)
     elif option.kind == "switch":
         group.add_argument(*names, **shared, action="store_true", default=default)
     else:

@@ -9,11 +9,11 @@ later versions only add to them; `schema` grows when one changes its meaning:
     plugins     [{group, name, distribution, version, file}]
     rendezvous  {name: text}
     timeouts    [{name, seconds, source}]       seconds: null for no limit
-    workers     [{local_rank, rank, role_rank, function, command, environment}]
+    workers     [{local_rank, rank, role_rank, function, command, environment, cpus, cpus_reason}]
 
 rank and role_rank are null where they are known only when the nodes have met; function is null unless the
 worker runs a Python function, whose arguments `command` then holds; environment has what is added to the
-launcher's own.
+launcher's own; cpus is null unless the worker is bound to some.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from launcher_core.cli import say
 from launcher_core.cli.parse import Origin
 from launcher_core.model.logs import Std
+from launcher_core.rules.numa import cpu_list
 
 SCHEMA = 1
 
@@ -64,6 +65,8 @@ class PlannedWorker(NamedTuple):
     rank: int | None = None
     role_rank: int | None = None
     function: str | None = None
+    cpus: tuple[int, ...] | None = None
+    cpus_reason: str = ""
 
 
 class Plan(NamedTuple):
@@ -140,6 +143,7 @@ def as_text(plan: Plan) -> str:
         (say.PLAN_RENDEZVOUS, _table(plan.rendezvous.items())),
         (say.PLAN_TIMEOUTS, _table(_timeout(timeout) for timeout in plan.timeouts)),
         (say.PLAN_COMMANDS, _table(_commands(plan.workers))),
+        (say.PLAN_CPUS, _table(_cpus(plan.workers))),
         (say.PLAN_ENVIRONMENT, _table(_environment(plan.workers))),
     )
     return "\n\n".join(_section(title, list(lines)) for title, lines in sections if lines)
@@ -178,6 +182,13 @@ def _commands(workers: Sequence[PlannedWorker]) -> Iterator[tuple[str, str, str]
         line = join(worker.command)
         runs = line if worker.function is None else f"{worker.function}: {line}"
         yield f"local rank {worker.local_rank}", f"rank {_rank(worker.rank)}", runs
+
+
+def _cpus(workers: Sequence[PlannedWorker]) -> Iterator[tuple[str, str, str]]:
+    """One row for a worker that is bound: its CPUs, and why those."""
+    for worker in workers:
+        if worker.cpus is not None:
+            yield f"local rank {worker.local_rank}", cpu_list(worker.cpus), worker.cpus_reason
 
 
 def _rank(rank: int | None) -> str:

@@ -194,8 +194,7 @@ def _said(entry: Origin) -> str:
 def _host(entry: Origin) -> str:
     """The host that --master-addr names. Raises UsageError when it is none, or has a port."""
     text = entry.value.strip()
-    bare = ":" in text and not text.startswith("[")
-    host, port = split_endpoint(f"[{text}]" if bare else text, "--master-addr")
+    host, port = split_endpoint(text, "--master-addr")
     if port is not None:
         raise _wrong(entry, say.address_with_port(text))
     return host

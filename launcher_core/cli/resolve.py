@@ -61,6 +61,8 @@ def resolve_args(args: Any, facts: Facts | None = None) -> Resolved:
     Without `facts`, on this machine. Raises UsageError.
     """
     facts = facts or this_machine(_environment())
+    if args.training_script is None:
+        raise UsageError(say.script_missing())
     settings = origins(args)
     low, high = _checked(settings["nnodes"], parse_min_max_nnodes)
     settings |= _workers(settings["nproc_per_node"], facts)
@@ -117,9 +119,7 @@ def _timeouts(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dic
     }
 
 
-def _seconds(
-    entry: Origin, dest: str, variable: str, default: float, environ: Mapping[str, str]
-) -> Origin:
+def _seconds(entry: Origin, dest: str, variable: str, default: float, environ: Mapping[str, str]) -> Origin:
     if entry.value is None:
         text = environ.get(variable)
         if text is None:
@@ -184,11 +184,11 @@ def _thread_notice(config: LaunchConfig) -> tuple[str, ...]:
 
 
 def _misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Notices for PET_ variables that mean nothing but look like one that does."""
-    known = [option.variable for option in OPTIONS if option.variable]
-    strange = [name for name in environ if name.startswith("PET_") and name not in known]
-    pairs = ((name, say.closest(name, known)) for name in strange)
-    return tuple(say.unknown_variable(name, near) for name, near in pairs if near)
+    """Notices for PET_ variables that mean nothing but look much like one that does."""
+    known = [option.variable.removeprefix("PET_") for option in OPTIONS if option.variable]
+    stems = (name.removeprefix("PET_") for name in environ if name.startswith("PET_"))
+    pairs = ((stem, say.closest(stem, known, likeness=0.8)) for stem in stems if stem not in known)
+    return tuple(say.unknown_variable(f"PET_{stem}", f"PET_{near}") for stem, near in pairs if near)
 
 
 def _config(

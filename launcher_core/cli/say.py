@@ -55,7 +55,7 @@ def version(number: str) -> str:
 
 def no_such_option(word: str, known: Sequence[str]) -> str:
     """For a word before the script that is no option."""
-    near = closest(word.partition("=")[0], known)
+    near = _meant(word.partition("=")[0], known)
     hint = f"did you mean {near}?" if near else "--help lists the options."
     return f"{word}: no such option; {hint} The script's own options come after the script."
 
@@ -263,11 +263,17 @@ def unknown_variable(name: str, near: str) -> str:
     return f"{name} is set and means nothing here; did you mean {near}?"
 
 
-def closest(word: str, known: Sequence[str]) -> str | None:
-    """The known word that looks most like this one, None when none does."""
+def _meant(word: str, known: Sequence[str]) -> str | None:
+    """The option that was misspelled, or misspelled and abbreviated; None when it is like none."""
+    begins = {name[: len(word)]: name for name in reversed(known)}
+    return closest(word, known, likeness=0.8) or begins.get(closest(word, tuple(begins), likeness=0.75) or "")
+
+
+def closest(word: str, known: Sequence[str], likeness: float = 0.6) -> str | None:
+    """The known word that looks most like this one, None when none does; `likeness` 1 is the same word."""
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(word, known, n=1)), None)
+    return next(iter(get_close_matches(word, known, n=1, cutoff=likeness)), None)
 
 
 # --- --dry-run -------------------------------------------------------------------------------------------
@@ -278,6 +284,7 @@ PLAN_PLUGINS = "Plugins"
 PLAN_RENDEZVOUS = "Rendezvous"
 PLAN_TIMEOUTS = "Timeouts"
 PLAN_COMMANDS = "Workers"
+PLAN_CPUS = "CPUs"
 PLAN_ENVIRONMENT = "Added to each worker's environment (by local rank where it differs)"
 PLAN_NO_LIMIT = "no limit"
 PLAN_UNKNOWN = "known when the nodes have met"

@@ -67,7 +67,8 @@ def resolve_spelling(name: str, spellings: dict[str, Option]) -> Option:
         return candidates[0]
     if candidates:
         raise UsageError(say.ambiguous(name, [option.flag for option in candidates]))
-    raise UsageError(say.no_such_option(name, tuple(spellings)))
+    known = tuple(dict.fromkeys(option.flag for option in spellings.values()))
+    raise UsageError(say.no_such_option(name, known))
 
 
 def _is_option(word: str) -> bool:
@@ -105,7 +106,7 @@ def _short(argv: Sequence[str], at: int, spellings: dict[str, Option]) -> tuple[
     for index, letter in enumerate(word[1:], 1):
         option = spellings.get(f"-{letter}")
         if option is None:
-            raise UsageError(say.no_such_option(word, tuple(spellings)))
+            raise UsageError(say.no_such_option(word, known=()))
         rest = word[index + 1 :]
         if option.kind != "switch":
             if not rest:

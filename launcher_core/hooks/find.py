@@ -52,7 +52,7 @@ def find(group: str, name: str) -> Found:
     if matches:
         both = " and ".join(f"{found.distribution} {found.version}" for found in matches)
         raise PluginError(f"{asked}: {both} both install a plugin of that name ({group}); uninstall one of them")
-    raise PluginError(f"{asked}: no plugin of that name is installed ({group}){_suggestion(name, installed)}")
+    raise PluginError(f"{asked}: no plugin of that name is installed ({group}){_suggestion(group, name, installed)}")
 
 
 def load(found: Found) -> Any:
@@ -125,9 +125,10 @@ def _spec(name: str, path: Any) -> Any:
     return None
 
 
-def _suggestion(name: str, installed: list[Found]) -> str:
+def _suggestion(group: str, name: str, installed: list[Found]) -> str:
     if not installed:
-        return "; none is: pip install launcher-core brings the usual ones"
+        ours = group in FLAGS and group != "launcher.policies"
+        return "; none is" + (": pip install launcher-core brings the usual ones" if ours else "")
     from difflib import get_close_matches
 
     close = get_close_matches(name, [found.name for found in installed], n=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntFlag
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 _ONE = re.compile(r"[0-3]\Z")
 _MAP = re.compile(r"\d+:[0-3](,\d+:[0-3])*\Z")
@@ -37,7 +37,7 @@ class Std(IntFlag):
         )
 
 
-StdChoice = Union[Std, Mapping[int, Std]]
+StdChoice = Std | Mapping[int, Std]
 
 
 def to_map(choice: StdChoice, local_world_size: int) -> dict[int, Std]:

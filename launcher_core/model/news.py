@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from launcher_core.model.job import Place
 
@@ -45,4 +45,4 @@ class Trouble(NamedTuple):
     error: Exception
 
 
-News = Union[Formed, Regroup, Over, Waiting, Trouble]
+News = Formed | Regroup | Over | Waiting | Trouble

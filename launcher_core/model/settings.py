@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import attrs
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from launcher_core.model.logs import Std, StdChoice
 
@@ -14,8 +13,11 @@ TRUE_TEXTS = ("1", "true", "t", "yes", "y")
 FALSE_TEXTS = ("0", "false", "f", "no", "n")
 
 
-@attrs.frozen(repr=False, eq=False)
-class LogsConfig:
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""An empty mapping that nobody can fill."""
+
+
+class LogsConfig(NamedTuple):
     """Where output shall go, as asked for; a logs-specs plugin turns it into paths."""
 
     log_dir: str | None = None
@@ -24,9 +26,8 @@ class LogsConfig:
     local_ranks_filter: frozenset[int] | None = None
 
 
-@attrs.frozen
-class LaunchConfig:
-    """One launch. Fields, order and defaults are torch elastic's; the keyword-only ones are ours.
+class LaunchConfig(NamedTuple):
+    """One launch. Fields, order and defaults are torch elastic's up to `shutdown_timeout`; the others are ours.
 
     Times are seconds. `shutdown_timeout` is the grace between a polite stop and SIGKILL.
     """
@@ -40,13 +41,13 @@ class LaunchConfig:
     role: str = "default_role"
     rdzv_endpoint: str = ""
     rdzv_backend: str = "c10d"
-    rdzv_configs: Mapping[str, Any] = attrs.field(factory=dict)
+    rdzv_configs: Mapping[str, Any] = NOTHING
     rdzv_timeout: int = -1
     max_restarts: int = 3
     monitor_interval: float = 0.1
     start_method: str = "spawn"
     log_line_prefix_template: str | None = None
-    metrics_cfg: Mapping[str, str] = attrs.field(factory=dict)
+    metrics_cfg: Mapping[str, str] = NOTHING
     local_addr: str | None = None
     event_log_handler: str = "null"
     numa_options: Any = None
@@ -56,16 +57,16 @@ class LaunchConfig:
     virtual_local_rank: bool = False
     shutdown_timeout: float | None = None
 
-    logs_plugin: str = attrs.field(default="default", kw_only=True)
-    logs: LogsConfig = attrs.field(factory=LogsConfig, kw_only=True)
-    node_rank: int | None = attrs.field(default=None, kw_only=True)
-    policies: tuple[str, ...] = attrs.field(default=(), kw_only=True)
-    exit_barrier_timeout: float = attrs.field(default=300.0, kw_only=True)
-    stdin: str = attrs.field(default="0", kw_only=True)
+    logs_plugin: str = "default"
+    logs: LogsConfig = LogsConfig()
+    node_rank: int | None = None
+    policies: tuple[str, ...] = ()
+    exit_barrier_timeout: float = 300.0
+    stdin: str = "0"
     """Which local rank reads the launcher's standard input: a number, "all" or "none"."""
-    report_lines: int = attrs.field(default=20, kw_only=True)
+    report_lines: int = 20
     """How many last lines of a failed worker's stderr the report shows; 0 leaves stderr untouched."""
-    worker_env: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    worker_env: Mapping[str, str] = NOTHING
     """Variables that every worker gets beside the launcher's own environment."""
 
 

@@ -139,9 +139,9 @@ def is_echo(failed: Failed) -> bool:
 
 def seconds_text(seconds: float) -> str:
     """A duration in the unit that reads best, to two digits or so."""
-    if seconds < 1:
-        return f"{seconds * 1000:.{0 if seconds >= 0.01 else 1}f} ms"
-    return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.{1 if seconds < 0.00995 else 0}f} ms"
+    return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
 
 
 def _recorded(data: Mapping[str, Any]) -> tuple[PythonError | None, str]:

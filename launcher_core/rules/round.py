@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from launcher_core.model.job import Node
 from launcher_core.rules import ranks
@@ -97,7 +97,7 @@ class Tick(NamedTuple):
     """Time has passed."""
 
 
-Change = Union[Join, Leave, Failed, Finished, Close, Tick]
+Change = Join | Leave | Failed | Finished | Close | Tick
 
 
 class Seat(NamedTuple):
@@ -137,7 +137,7 @@ class End(NamedTuple):
     reason: str
 
 
-Outcome = Union[Seat, Dismiss, Park, End]
+Outcome = Seat | Dismiss | Park | End
 Assign = Callable[[Sequence[Node], Mapping[str, Any]], Sequence[int] | None]
 
 

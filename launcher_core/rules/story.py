@@ -6,6 +6,7 @@ printed is shown as it is, and what a signal or an exit code means is said in a 
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,6 +18,9 @@ MESSAGE_LINES = 5
 OTHERS = 8
 _WIDTH = 300
 _CRASH = "Fatal Python error"
+_NUMBER = re.compile(r"\d+")
+_PLACE = re.compile(r"\[[^]\s]*\.(?:cc|cpp|cu|h|hpp):\d+\] ")
+"""Where in native code a message comes from: longer than the message, and of no use in one line."""
 
 _SIGNALS: Mapping[str, str] = {
     "SIGABRT": "it aborted itself: a failed assertion or an uncaught C++ exception",
@@ -173,17 +177,24 @@ def _also(root: Failed, others: Sequence[Failed]) -> list[str]:
     """One line for each way in which others failed by themselves, the earliest first, at most OTHERS."""
     alike: dict[tuple[str, str], list[Failed]] = {}
     for other in sorted(others, key=lambda other: (other.at, other.rank)):
-        alike.setdefault((ending(other.exit_code), _said(other)), []).append(other)
-    groups = list(alike.items())
-    known = _said(root) or None
+        alike.setdefault((ending(other.exit_code), _NUMBER.sub("0", _said(other))), []).append(other)
+    groups = list(alike.values())
     rows = [
-        (rank_list(one.rank for one in ones), end, _gap(root, ones), "the same" if said == known else said)
-        for (end, said), ones in groups[:OTHERS]
+        (rank_list(one.rank for one in ones), ending(ones[0].exit_code), _gap(root, ones), _all_said(root, ones))
+        for ones in groups[:OTHERS]
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
-    left = [one.rank for _, ones in groups[OTHERS:] for one in ones]
+    left = [one.rank for ones in groups[OTHERS:] for one in ones]
     return [*lines, f"and {rank_list(left)}"] if left else lines
+
+
+def _all_said(root: Failed, alike: Sequence[Failed]) -> str:
+    """What failures that differ in numbers at most have said."""
+    said = {_said(one) for one in alike}
+    if len(said) > 1:
+        return _short(f"alike: {_said(alike[0])}", 100)
+    return "the same" if said == {_said(root)} != {""} else _short(said.pop(), 100)
 
 
 def _gap(root: Failed, others: Sequence[Failed]) -> str:
@@ -194,7 +205,7 @@ def _gap(root: Failed, others: Sequence[Failed]) -> str:
 
 def _said(failed: Failed) -> str:
     text = failed.error.summary() if failed.error else failed.message.partition("\n")[0]
-    return _short(text, 100)
+    return _PLACE.sub("", text, count=1)
 
 
 def _stopped(others: Sequence[Failed]) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from signal import SIGKILL, SIGTERM
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from launcher_core.errors import StuckError
 from launcher_core.model.job import Place, WorkerExit
@@ -111,7 +111,7 @@ class Rang(NamedTuple):
 
 
 EVENTS = (Formed, Regroup, Over, Waiting, Trouble, Exited, StartFailed, Hung, Signalled, Rang)
-AgentEvent = Union[Formed, Regroup, Over, Waiting, Trouble, Exited, StartFailed, Hung, Signalled, Rang]
+AgentEvent = Formed | Regroup | Over | Waiting | Trouble | Exited | StartFailed | Hung | Signalled | Rang
 
 
 # --- effects --------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Say(NamedTuple):
     about: Any
 
 
-Effect = Union[Join, Start, Kill, Sweep, Arm, Disarm, TellFailed, TellFinished, Leave, Say]
+Effect = Join | Start | Kill | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
 Step = tuple[Agent, tuple[Effect, ...]]
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from signal import SIGKILL
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from launcher_core.errors import UsageError
+from launcher_core.errors import LauncherError, StartError, UsageError
 from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
+from launcher_core.model.news import Trouble
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import supervise as rules
-from launcher_core.rules.blame import read_failure
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.supervise import Agent, Exited, Hung, Patience, StartFailed, State
@@ -27,6 +28,9 @@ from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
 from launcher_core.worker.failure import ProcessFailure
 
+if TYPE_CHECKING:
+    from launcher_core.rules.numa import Binding
+
 
 class Parts(NamedTuple):
     """What plugins made for one launch."""
@@ -38,6 +42,8 @@ class Parts(NamedTuple):
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
+    bindings: tuple[Binding, ...] = ()
+    """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
 
 
 class Ending(NamedTuple):
@@ -74,7 +80,8 @@ class LocalAgent:
         self._warden = Warden()
         self._output = Output(report_lines=config.report_lines, stdout=streams[0], stderr=streams[1])
         filters = (config.duplicate_stdout_filters or (), config.duplicate_stderr_filters or ())
-        self._group = Group(parts.starter, self._warden, self._output, parts.logs, config.stdin, filters)
+        cpus = [binding.cpus for binding in parts.bindings]
+        self._group = Group(parts.starter, self._warden, self._output, parts.logs, config.stdin, filters, cpus)
         grace = 30.0 if config.shutdown_timeout is None else config.shutdown_timeout
         patience = Patience(grace=grace, barrier=config.exit_barrier_timeout)
         self._agent = Agent(config.nproc_per_node, patience)
@@ -118,7 +125,7 @@ class LocalAgent:
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
-            self._loop.post(rules.Trouble(UsageError(f"this node must not join round {round}: {reason}")))
+            self._loop.post(Trouble(UsageError(f"this node must not join round {round}: {reason}")))
             return
         self._diary.joining()
         self._parts.meeting.join(self._node)
@@ -146,11 +153,14 @@ class LocalAgent:
             }
             prefixes = {one.local_rank: self._prefix(one) for one in self._workers}
             self._group.start(self._command, self._workers, envs, inherited, prefixes)
-        except (OSError, ValueError, UsageError) as error:
+        except LauncherError as error:
             self._loop.post(StartFailed(error))
             return
+        except (OSError, ValueError) as error:
+            self._loop.post(StartFailed(_explained(error)))
+            return
         for local, fd in self._group.fds.items():
-            self._loop.watch(fd, lambda local=local, fd=fd: self._ended(local, fd))
+            self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
         for watch in self._parts.watches:
             watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason)))
@@ -216,8 +226,10 @@ class LocalAgent:
         """The exception of a failed worker, as an addition to a sentence; "" where it left none."""
         if exit is None or exit.code < 0:
             return ""
+        from launcher_core.rules.blame import read_failure
+
         error = read_failure(exit.local_rank, self._failure(exit)).error
-        return f": {error.type}: {error.message.splitlines()[0]}" if error and error.message else ""
+        return f": {error.summary()}" if error else ""
 
     def _tell_finished(self, effect: rules.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
@@ -228,7 +240,7 @@ class LocalAgent:
     def _say(self, effect: rules.Say) -> None:
         self._tell(effect.about)
 
-    _DO: dict[type, Callable[[LocalAgent, Any], None]] = {
+    _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         rules.Join: _join,
         rules.Start: _start,
         rules.Kill: _kill,
@@ -241,3 +253,10 @@ class LocalAgent:
         rules.Say: _say,
     }
 
+
+def _explained(error: OSError | ValueError) -> LauncherError:
+    """Why the group could not be started, in words: a ValueError is about what was asked for."""
+    known = None if isinstance(error, ValueError) or error.filename else error.strerror
+    explained = (UsageError if isinstance(error, ValueError) else StartError)(known or str(error))
+    explained.__cause__ = error
+    return explained

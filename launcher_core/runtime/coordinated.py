@@ -12,6 +12,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from launcher_core.runtime.serving import PortInUse, PortServer, listen
 
 RETRY = 0.2
 """Seconds between two attempts to reach a host that is not there yet."""
+ANSWER_WITHIN = 10.0
+"""Seconds in which an agent on this machine answers; whoever holds the port and does not is none."""
 
 
 class Spot(NamedTuple):
@@ -164,10 +167,8 @@ class CoordinatedMeeting:
         self._wake()
 
     def _wake(self) -> None:
-        try:
+        with suppress(BlockingIOError):  # the pipe is full of wake-ups already
             os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass
 
     def _run(self) -> None:
         try:
@@ -175,13 +176,19 @@ class CoordinatedMeeting:
             if sock is not None:
                 with sock:
                     self._converse(sock)
-        except RendezvousError as error:
+        except (RendezvousError, UsageError) as error:
             self._tell(Trouble(error))
-        except (UsageError, ValueError) as error:
-            self._tell(Trouble(error))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             where = f"{self._spot.host}:{self._spot.port}"
-            self._tell(Trouble(RendezvousConnectionError(f"the connection to {where} broke: {error}")))
+            broke = RendezvousConnectionError(f"the connection to {where} broke: {error}")
+            self._tell(Trouble(broke if self._welcomed else self._no_agent(str(error))))
+
+    def _no_agent(self, detail: str) -> Exception:
+        """The error about a peer that never said it is an agent: on this machine, who holds the port."""
+        where = f"{self._spot.host}:{self._spot.port}"
+        return self._port_error or RendezvousConnectionError(
+            f"what listens at {where} does not answer as an agent does ({detail}); end it, or correct --rdzv-endpoint"
+        )
 
     def _connect(self) -> socket.socket | None:
         """A connection to the host, tried until join_timeout; None when the launch ended meanwhile."""
@@ -195,10 +202,10 @@ class CoordinatedMeeting:
                 sock.settimeout(None)
                 return sock
             except OSError as error:
-                tried = f"{type(error).__name__}: {error}"
+                tried, unknown = f"{type(error).__name__}: {error}", isinstance(error, socket.gaierror)
             now = monotonic()
             if now >= give_up:
-                raise RendezvousTimeoutError(self._unreachable(tried))
+                raise (UsageError if unknown else RendezvousTimeoutError)(self._unreachable(tried))
             if now >= next_word:
                 next_word = now + 10
                 self._tell(Waiting(0, spot.limits.low, spot.limits.high, self._unreachable(tried), give_up - now))
@@ -216,17 +223,20 @@ class CoordinatedMeeting:
     def _converse(self, sock: socket.socket) -> None:
         sock.sendall(MAGIC + frame("hello", run_id=self._spot.run_id))
         frames, alive_every, next_alive = Frames(), self._spot.silence / 3, monotonic()
+        answer_by = next_alive + ANSWER_WITHIN
         while True:
             now = monotonic()
             if now >= next_alive:
                 sock.sendall(frame("alive"))
                 next_alive = now + alive_every
             self._check_deadline(now)
+            if self._port_error is not None and not self._welcomed and now >= answer_by:
+                raise self._port_error
             wait = min(next_alive, self._deadline or next_alive) - now
-            ready, _, _ = select.select([sock, self._wake_read], [], [], max(0.0, wait))
+            ready, _, _ = select.select([sock.fileno(), self._wake_read], [], [], max(0.0, wait))
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
-            if sock in ready and not self._hear(sock, frames):
+            if sock.fileno() in ready and not self._hear(sock, frames):
                 return
             while self._outbox:
                 data = self._outbox.popleft()
@@ -237,6 +247,8 @@ class CoordinatedMeeting:
     def _check_deadline(self, now: float) -> None:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
+            if not self._welcomed:
+                raise self._no_agent(f"nothing in {self._spot.join_timeout:g} s")
             raise RendezvousTimeoutError(
                 f"no round formed within {self._spot.join_timeout:g} s (--rdzv-conf join_timeout): "
                 f"{self._last_word}"
@@ -248,16 +260,13 @@ class CoordinatedMeeting:
         """Take what the coordinator sent; whether there will be more."""
         data = sock.recv(65536)
         if not data:
-            if self._port_error is not None and not self._welcomed:
-                raise self._port_error
+            if not self._welcomed:
+                raise self._no_agent("the connection was closed")
             raise RendezvousConnectionError(
                 f"the node that hosts the job at {self._spot.host}:{self._spot.port} is gone: its agent died, was "
                 "killed, or lost this node"
             )
-        for message in frames.feed(data):
-            if not self._take(message):
-                return False
-        return True
+        return all(self._take(message) for message in frames.feed(data))
 
     _welcomed = False
 

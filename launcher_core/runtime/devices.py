@@ -88,30 +88,29 @@ def nvidia(environ: Mapping[str, str], root: Path, nvml: Callable[[], int | None
     """NVIDIA's devices, as the driver's library counts them, or else its directory in /proc."""
     present = nvml()
     if present is None:
-        present = len(_children(root / "proc/driver/nvidia/gpus"))
+        present = len(children(root / "proc/driver/nvidia/gpus"))
     return Found(present, visible_devices(present, environ.get("CUDA_VISIBLE_DEVICES")))
 
 
 def amd(environ: Mapping[str, str], root: Path) -> Found:
-    """AMD's devices: the nodes of the kernel's topology that have SIMD units (its CPUs have none).
-
-    ROCr's list applies first; HIP's, or CUDA's in its place, counts among what is left.
-    """
-    nodes = _children(root / "sys/class/kfd/kfd/topology/nodes")
-    present = sum(1 for node in nodes if _has_simd(_read(node / "properties")))
+    """AMD's devices. ROCr's list applies first; HIP's, or CUDA's in its place, counts among what is left."""
+    present = len(amd_devices(root))
     left = visible_devices(present, environ.get("ROCR_VISIBLE_DEVICES"))
     listing = environ.get("HIP_VISIBLE_DEVICES", environ.get("CUDA_VISIBLE_DEVICES"))
     return Found(present, visible_devices(left, listing))
 
 
-def _has_simd(properties: str) -> bool:
-    fields = (line.split() for line in properties.splitlines())
-    return any(field[:1] == ["simd_count"] and field[1:] != ["0"] for field in fields)
+def amd_devices(root: Path) -> list[dict[str, str]]:
+    """The properties of each node of the kernel's topology that has SIMD units (its CPUs have none), in order."""
+    nodes = sorted(children(root / "sys/class/kfd/kfd/topology/nodes"), key=lambda node: (len(node.name), node.name))
+    lines = ((line.partition(" ") for line in read(node / "properties").splitlines()) for node in nodes)
+    found = [{name: value.strip() for name, _, value in line} for line in lines]
+    return [properties for properties in found if properties.get("simd_count", "0") != "0"]
 
 
 def intel(environ: Mapping[str, str], root: Path) -> Found:
     """Intel's devices that a compute driver serves, a processor's own graphics among them."""
-    present = len(_intel_devices(root))
+    present = len(intel_devices(root))
     return Found(present, affinity_mask_devices(present, environ.get("ZE_AFFINITY_MASK")))
 
 
@@ -120,19 +119,20 @@ def intel_cards(environ: Mapping[str, str], root: Path) -> int:
 
     On such a machine `auto` would start one worker where it should start one per CPU.
     """
-    if all(device.name == INTEGRATED for device in _intel_devices(root)):
+    if all(device.name == INTEGRATED for device in intel_devices(root)):
         return 0
     return intel(environ, root).visible
 
 
-def _intel_devices(root: Path) -> list[Path]:
-    nodes = (node / "device" for node in _children(root / "sys/class/drm") if node.name.startswith("renderD"))
+def intel_devices(root: Path) -> list[Path]:
+    """The directory of each of Intel's devices."""
+    nodes = (node / "device" for node in children(root / "sys/class/drm") if node.name.startswith("renderD"))
     return [device.resolve() for device in nodes if _is_intel(device)]
 
 
 def _is_intel(device: Path) -> bool:
     driver = (device / "driver").resolve().name
-    return driver in ("i915", "xe") and _read(device / "vendor").strip() == "0x8086"
+    return driver in ("i915", "xe") and read(device / "vendor").strip() == "0x8086"
 
 
 def cpus(root: Path = ROOT) -> int:
@@ -146,15 +146,15 @@ def cpus(root: Path = ROOT) -> int:
 
 def _quotas(root: Path) -> Iterator[tuple[int, int]]:
     """(quota, period) of every control group that this process is in and that has one."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
             for group in _above(root / "sys/fs/cgroup", path):
-                yield from _pair(_read(group / "cpu.max"))
+                yield from _pair(read(group / "cpu.max"))
         elif "cpu" in controllers.split(","):
             for group in _above(_v1_mount(root, controllers), path):
-                texts = (_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us"))
+                texts = (read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us"))
                 yield from _pair(" ".join(texts))
 
 
@@ -180,14 +180,16 @@ def _pair(text: str) -> Iterator[tuple[int, int]]:
         yield int(words[0]), int(words[1])
 
 
-def _children(folder: Path) -> list[Path]:
+def children(folder: Path) -> list[Path]:
+    """What is in the directory, by name; nothing where it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
         return []
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text of a file, "" where it cannot be read."""
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError):

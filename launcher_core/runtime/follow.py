@@ -211,9 +211,11 @@ class OutputThread:
                 for key, _ in self._selector.select(self._patience()):
                     key.data()
                 self._read_files(monotonic())
-                self._flush()
                 self._answer()
+                self._flush()
         finally:
+            for capture in tuple(self._captures):  # after a defect: a worker must not wait for us for ever
+                self._end(capture)
             self._answer()
 
     def _patience(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from signal import SIGKILL, SIGTERM
 from time import time
 from typing import Any
@@ -29,14 +29,19 @@ class Group:
         logs: LogsSpecs,
         stdin: str,
         filters: tuple[Sequence[str], Sequence[str]],
+        cpus: Sequence[Collection[int]] = (),
     ) -> None:
-        """`stdin` is LaunchConfig.stdin; `filters` are the texts of lines to copy, of stdout and stderr."""
+        """`stdin` is LaunchConfig.stdin; `filters` are the texts of lines to copy, of stdout and stderr.
+
+        `cpus` are those of each local rank; when it is empty workers run on any that this process may use.
+        """
         self._starter = starter
         self._warden = warden
         self._output = output
         self._logs = logs
         self._stdin = stdin
         self._filters = filters
+        self._cpus = cpus
         self._children: dict[int, Child] = {}
         self._asked_to_stop: set[int] = set()
         self.dest = LogsDest()
@@ -81,7 +86,8 @@ class Group:
                 args = tuple(expand(arg, local) if isinstance(arg, str) else arg for arg in command.args)
                 argv = (*command.argv[:1], *(expand(arg, local) for arg in command.argv[1:]))
                 mine = command._replace(argv=argv, args=args)
-                child = self._starter.start(mine, {**inherited, **envs[local]}, streams[local])
+                with system.running_on(self._cpus[local] if self._cpus else None):
+                    child = self._starter.start(mine, {**inherited, **envs[local]}, streams[local])
                 self._children[local] = child
                 self._warden.guard(child.pid)
         except BaseException:

@@ -27,9 +27,7 @@ class Inotify:
 
     def watch(self, path: str) -> int:
         """Watch a file; the number that `changed` will name it by, the same one for the same file."""
-        return _checked(
-            self._libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(_IN_MODIFY)), path
-        )
+        return _checked(self._libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(_IN_MODIFY)), path)
 
     def changed(self) -> set[int]:
         """The numbers of files written to since the last call; -1 among them when some were missed."""

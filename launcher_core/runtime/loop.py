@@ -1,4 +1,4 @@
-"""The agent's one loop: it sleeps until a descriptor, a posted event or an alarm is ready, and gives events in order."""
+"""The agent's one loop: it sleeps until a descriptor, a posted event or an alarm is ready; events come in order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import selectors
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -28,12 +29,8 @@ class Loop:
     def post(self, event: Any) -> None:
         """Add an event; from any thread."""
         self._inbox.append(event)
-        try:
+        with suppress(OSError):  # the pipe is full of wake-ups already, or the loop is closed
             os.write(self.wake_fd, b"\0")
-        except BlockingIOError:
-            pass  # the pipe is full of wake-ups already
-        except OSError:
-            pass  # the loop has been closed: nobody listens any more
 
     def watch(self, fd: int, ready: Callable[[], Any]) -> None:
         """Call `ready` whenever `fd` is readable; what it returns, unless None, is an event."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False  # not typing's: every worker would pay for that import
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 _CATCHABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
@@ -101,6 +101,36 @@ def anonymous_file(name: str) -> int:
         return os.dup(file.fileno())
 
 
+# --- CPUs ------------------------------------------------------------------------------------------------
+
+
+def cpus() -> frozenset[int] | None:
+    """The CPUs that this thread may run on, and whatever it starts; None where there is no such thing."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+@contextmanager
+def running_on(chosen: Collection[int] | None) -> Iterator[None]:
+    """Have this thread run on these CPUs, and what it starts meanwhile for good. None: nothing is changed.
+
+    Raises OSError when it may run on none of them.
+    """
+    before = cpus()
+    if chosen is None or before is None or before == frozenset(chosen):
+        yield
+        return
+    try:
+        os.sched_setaffinity(0, chosen)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot run on any of the CPUs {sorted(chosen)}: {error.strerror}"
+        ) from error
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 # --- becoming a worker, in a forked child ------------------------------------------------------------------
 
 
@@ -127,21 +157,27 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; end now if `parent` is gone.
+def parent_death() -> Callable[[int], None]:
+    """A function that a child calls with its parent's pid, to be killed when the thread that started it ends.
 
-    Does nothing where the kernel or this Python has no such thing.
+    It kills at once when that has happened already, and does nothing where the kernel has no such signal.
+    Made before a fork, because a child of a process with threads had better not load libraries.
     """
     if sys.platform != "linux":
-        return
+        return lambda parent: None
     try:
         import ctypes
 
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL))
+        prctl = ctypes.CDLL(None).prctl
     except (ImportError, OSError, AttributeError):
-        return
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+        return lambda parent: None
+
+    def die_with(parent: int) -> None:
+        prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die_with
 
 
 # --- ending ----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from launcher_core.rules.lines import last_lines
 from launcher_core.runtime.console import Console
 from launcher_core.runtime.follow import KEPT_BYTES, Capture, OutputThread, Tail
 
+EVERY_LINE = 1 << 30
 TAIL_SECONDS = 0.2
 """How long `tail` waits for the last bytes of a pipe."""
 PATIENCE_SECONDS = 10.0
@@ -29,7 +30,7 @@ class Output:
     """All output of one agent's workers, one start after the other. Called from one thread.
 
     For each start: `open`, start the workers, `started`; when they are gone `drain`. `close` at the end.
-    `report_lines` is how many lines `tail` gives; with 0 a worker's stderr is left alone. `stdout` and
+    With `report_lines` 0 a worker's stderr is left alone, and `tail` is empty. `stdout` and
     `stderr` are the objects that tee'd lines are shown on: by their descriptor where they have one, else as
     text.
     """
@@ -97,15 +98,15 @@ class Output:
         thread.ask(lambda: thread.follow(opening.tails, opening.captures, opening.copies))
 
     def tail(self, local_rank: int) -> str:
-        """The last lines that the worker, which has exited, wrote to stderr. Waits for them 0.2 s at most."""
+        """What is kept of the stderr of a worker that has exited: its last 64 KiB. Waits for it 0.2 s at most."""
         kept = self._stderr_of.get(local_rank)
         if self._report_lines <= 0 or kept is None:
             return ""
         if not isinstance(kept, Capture):
-            return last_lines(_end_of_file(*kept), self._report_lines)
+            return last_lines(_end_of_file(*kept), EVERY_LINE)
         if self._following and self._thread is not None and not kept.ended:
             self._thread.ask(lambda: kept.read_all(0.0)).wait(TAIL_SECONDS)
-        return last_lines(bytes(kept.kept), self._report_lines)
+        return last_lines(bytes(kept.kept), EVERY_LINE)
 
     def drain(self, timeout: float) -> bool:
         """Show all that the workers of this start, who are gone, have written; whether all of it is shown.
@@ -152,11 +153,12 @@ class _Opening:
     def tail_files(self, paths: Mapping[int, str], prefixes: Mapping[int, bytes], console: Console) -> None:
         """Follow these files, shown on the console."""
         for rank, path in paths.items():
-            self.tails.append(Tail(path, prefixes[rank], console))
+            if path != os.devnull:  # torch's logs specs name it for --log-dir /dev/null
+                self.tails.append(Tail(path, prefixes[rank], console))
 
     def copy_filtered(self, path: str, needles: Sequence[str], tails: Sequence[Tail]) -> None:
         """Copy the lines of these tails that contain a needle to the file."""
-        if not (path and needles):
+        if not (path and needles) or path.startswith(os.devnull):
             return
         copy = Console(None, _open_to_append(path))
         self.copies.append(copy)

@@ -111,7 +111,9 @@ class Warden:
         if self._line is None or self._process is None:
             return
         with suppress(OSError):
-            self._line.shutdown(1)  # SHUT_WR; a fork of this process may hold the socket, too
+            self._line.settimeout(END_WITHIN)
+            self._line.sendall(self._unsent)
+            self._line.shutdown(1)  # SHUT_WR: a fork of this process may hold the socket, too
         self._line.close()
         system.end(*self._process, END_WITHIN)
         self._line = self._process = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "TORCHELASTIC_ERROR_FILE"
 """Environment variable that tells a worker where its error file goes; unset or empty: nowhere."""
+_OURS = ("launcher_core", "launcher_plugins", "runpy")
 
 NOT_AVAILABLE = "<N/A>"
 """Torch elastic's word for a path or a name that there is none of."""
@@ -54,7 +55,7 @@ def describe(error: BaseException, seconds: float) -> dict[str, Any]:
     import traceback
 
     kind = type(error)
-    callstack = "".join(traceback.format_exception(kind, error, _without_our_frames(error.__traceback__)))
+    callstack = "".join(traceback.format_exception(kind, error, without_our_frames(error.__traceback__)))
     return {
         "message": {
             "message": f"{kind.__name__}: {_text(error)}",
@@ -136,11 +137,13 @@ def _timestamp(data: Mapping[str, Any], fallback: float) -> int:
         return int(fallback)
 
 
-def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that is not this package's; all of it when there is no other."""
-    ours = os.path.dirname(__file__)
+def without_our_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the user's first frame on; all of it when there is none.
+
+    What the launcher did to get there (its worker package, a start method, runpy) says nothing.
+    """
     rest = trace
-    while rest is not None and os.path.dirname(rest.tb_frame.f_code.co_filename) == ours:
+    while rest is not None and rest.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         rest = rest.tb_next
     return rest or trace
 

@@ -43,8 +43,7 @@ def launcher_declare() -> Declaration:
 @hookimpl
 def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) -> Meeting:
     """A coordinated meeting at the endpoint; the port defaults to 29400."""
-    from launcher_plugins.c10d.spot import choose_spot
-
     from launcher_core.runtime.coordinated import CoordinatedMeeting
+    from launcher_plugins.c10d.spot import choose_spot
 
     return CoordinatedMeeting(choose_spot(params), store, params.get("assign"))

@@ -54,7 +54,12 @@ def _seconds(params: RendezvousParameters, key: str, default: float) -> float:
 def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[str, str]:
     if wish is not None:
         return ("yes" if wish else "no"), "is_host says so"
-    local = _local_address(host)
+    try:
+        local = _local_address(host)
+    except socket.gaierror as error:
+        if max_nodes == 1:
+            raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct --rdzv-endpoint") from error
+        return "no", f"{host} is not known here ({error.strerror}), perhaps not yet"
     if not local:
         return "no", f"{host} is not an address of this machine"
     if port == 0:
@@ -63,12 +68,8 @@ def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[s
 
 
 def _local_address(host: str) -> str:
-    """The first address of `host` that this machine can bind; "" when there is none."""
-    try:
-        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return ""
-    for family, kind, protocol, _, address in infos:
+    """The first address of `host` that this machine can bind; "" when there is none. Raises gaierror."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
         with socket.socket(family, kind, protocol) as probe:
             try:
                 probe.bind((address[0], 0, *address[2:]))

@@ -64,7 +64,7 @@ class DefaultLogsSpecs:
         return self._given or self._temporary_root
 
     def check(self) -> None:
-        """Raise UsageError unless `log_dir` is, or can become, a directory to write in. Creates nothing."""
+        """Raise UsageError unless `log_dir` is, or can become, a directory to write in. Leaves nothing there."""
         if self._given is None or self._discards:
             return
         try:
@@ -130,8 +130,7 @@ class DefaultLogsSpecs:
     @property
     def _writes_streams(self) -> bool:
         return any(
-            choice if isinstance(choice, Std) else any(choice.values())
-            for choice in (self._redirects, self._tee)
+            choice if isinstance(choice, Std) else any(choice.values()) for choice in (self._redirects, self._tee)
         )
 
     def _new_attempt_dir(self, run_id: str, restarts: str) -> str:
@@ -151,9 +150,7 @@ class DefaultLogsSpecs:
             return candidate
         raise AssertionError("there is always a next number")
 
-    def _destination(
-        self, attempt_dir: str, rank_dirs: dict[int, str], error_files: dict[int, str]
-    ) -> LogsDest:
+    def _destination(self, attempt_dir: str, rank_dirs: dict[int, str], error_files: dict[int, str]) -> LogsDest:
         out, tee_out = self._paths(Std.OUT, "stdout.log", rank_dirs)
         err, tee_err = self._paths(Std.ERR, "stderr.log", rank_dirs)
         filtered_dir = "" if self._discards else attempt_dir
@@ -167,9 +164,7 @@ class DefaultLogsSpecs:
             filtered_stderr=filtered_dir and os.path.join(filtered_dir, "filtered_stderr.log"),
         )
 
-    def _paths(
-        self, stream: Std, name: str, rank_dirs: dict[int, str]
-    ) -> tuple[dict[int, str], dict[int, str]]:
+    def _paths(self, stream: Std, name: str, rank_dirs: dict[int, str]) -> tuple[dict[int, str], dict[int, str]]:
         """The stream's paths, and those of them that are tee'd, each by local rank."""
         redirects = to_map(self._redirects, len(rank_dirs))
         tees = to_map(self._tee, len(rank_dirs))
@@ -242,14 +237,15 @@ def _obstacle(path: str) -> str:
         return "it is not a directory" if here == path else f"{here!r} is not a directory"
     if not os.access(here, os.W_OK | os.X_OK):
         return "it cannot be written" if here == path else f"{here!r} cannot be written"
+    try:
+        os.rmdir(_make_unique(here, ".launcher_"))  # access() tells root that it may write anywhere, even in /proc
+    except OSError as error:
+        return f"nothing can be created in {here!r} ({error.strerror})"
     return ""
 
 
 def _cannot_create(error: OSError) -> str:
-    return (
-        f"the log directory {error.filename!r} cannot be created: {error.strerror}; "
-        "name another one with --log-dir"
-    )
+    return f"the log directory {error.filename!r} cannot be created: {error.strerror}; name another one with --log-dir"
 
 
 def _remove_tree(root: str) -> None:

@@ -13,9 +13,7 @@ from launcher_core.model.record import Event
 def launcher_make_recorder(argument: str | None) -> ConsoleRecorder:
     """A recorder that prints. Raises UsageError when it is given an argument."""
     if argument is not None:
-        raise UsageError(
-            f"--event-log-handler console={argument!r}: console takes no argument; write console"
-        )
+        raise UsageError(f"--event-log-handler console={argument!r}: console takes no argument; write console")
     return ConsoleRecorder()
 
 

@@ -11,7 +11,6 @@ from launcher_plugins.start_methods import parcel
 TYPE_CHECKING = False  # not typing's: every worker would pay for that import
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import IO, Any, NoReturn
 
 INTERRUPTED = 130
@@ -42,7 +41,7 @@ def start_interpreter(module: str, fds: tuple[int, ...], env: Any, name: str) ->
 
 def main(file: IO[bytes], header: dict[str, Any]) -> NoReturn:
     """Run the parcel's function in this interpreter, which was started for it, and exit."""
-    system.die_with(header["parent"])
+    system.parent_death()(header["parent"])
     system.keep_from_children(parcel.RESULT)
     show_lines()
     sys.exit(run(lambda: parcel.unpack(file), header["name"]))
@@ -106,10 +105,8 @@ def exit_status(code: object) -> int:
 
 def show(error: BaseException) -> None:
     """Print the traceback from the user's first frame on: what was done here to get there says nothing."""
-    ours = (__file__, sys.modules["launcher_core.worker.record"].__file__)
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in ours:
-        trace = trace.tb_next
-    if trace is not None or isinstance(error, UnsendableValue):
-        error = error.with_traceback(trace)
+    from launcher_core.worker.error_file import without_our_frames
+
+    trace = None if isinstance(error, UnsendableValue) else without_our_frames(error.__traceback__)
+    error = error.with_traceback(trace)
     sys.excepthook(type(error), error, error.__traceback__)

@@ -41,7 +41,7 @@ class DirectChild:
         if self._code is None:
             self._code = system.exit_status(self.pid)
         if self._code is None:
-            raise ChildProcessError(f"process {self.pid} still runs: it has no exit status yet")
+            raise still_runs(self.pid)
         return self._code
 
     def value(self) -> Any:
@@ -56,6 +56,11 @@ class DirectChild:
             if self._result is not None:
                 os.close(self._result)
             self.fd, self._result = -1, None
+
+
+def still_runs(pid: int) -> ChildProcessError:
+    """The error of asking too early."""
+    return ChildProcessError(f"process {pid} still runs: it has no exit status yet")
 
 
 def read_value(result: int, pid: int) -> Any:

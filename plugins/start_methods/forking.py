@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from launcher_core.runtime import system
@@ -36,14 +37,17 @@ def fork(setup: Setup) -> int:
     Raises OSError when it cannot be forked or set up; nothing is left of it then.
     """
     _import_what_the_child_needs()
-    parent = os.getpid()
+    parent, die_with = os.getpid(), system.parent_death()
     ready, report = os.pipe()
     # A handler that ran in the child would act as the parent, and write to the parent's wake-up descriptor.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of any fork with threads; this module is made for them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
-            _live(setup, parent, report)
+            _live(setup, parent, report, die_with)
     except OSError:
         os.close(ready)
         raise
@@ -60,21 +64,16 @@ def fork(setup: Setup) -> int:
 
 def _import_what_the_child_needs() -> None:
     import atexit
-    import contextlib
     import fcntl
     import pickle
     import threading
 
     from launcher_core.worker import record
 
-    with contextlib.suppress(ImportError):
-        import ctypes
-
-        del ctypes
     del atexit, fcntl, pickle, threading, record
 
 
-def _live(setup: Setup, parent: int, report: int) -> NoReturn:
+def _live(setup: Setup, parent: int, report: int, die_with: Callable[[int], None]) -> NoReturn:
     code = 1
     try:
         gc.freeze()  # the parent's garbage may own descriptors, whose numbers will soon be another's
@@ -83,7 +82,7 @@ def _live(setup: Setup, parent: int, report: int) -> NoReturn:
             system.place_descriptors((*setup.fds, report))
             report = len(setup.fds)
             system.reset_signals()
-            system.die_with(parent)
+            die_with(parent)
             _kept = _forget_the_parent(setup.env)
         except BaseException as error:
             os.write(report, f"{type(error).__name__}: {error}".encode())

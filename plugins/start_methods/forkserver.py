@@ -60,8 +60,11 @@ class ForkServerStarter:
             try:
                 pid = self._server.ask(server.START, 0, (*streams, result, packed, *passed))
                 return self._adopt(self._server, pid, result)
-            except BaseException:
+            except BaseException as error:
                 os.close(result)
+                if isinstance(error, ConnectionError):
+                    self._server.close()
+                    self._server = None  # the next start begins with another
                 raise
         finally:
             os.close(packed)
@@ -103,10 +106,12 @@ class ServedChild:
     def exit_code(self) -> int:
         """Its exit status, minus the signal's number if by one. Raises ChildProcessError while it runs."""
         if self._code is None:
+            if not system.wait_readable(self.fd, 0):
+                raise child.still_runs(self.pid)
             try:
                 self._code = self._server.ask(server.STATUS, self.pid)
             except ConnectionError:
-                return -signal.SIGKILL  # by its parent-death signal: the server is gone
+                self._code = -signal.SIGKILL  # by its parent-death signal: the server is gone
         return self._code
 
     def value(self) -> Any:
@@ -136,13 +141,15 @@ class Server:
         """The server's answer. Raises ConnectionError when it is gone, and the OSError it had otherwise."""
         import socket
 
-        try:
-            socket.send_fds(self._control, [server.QUESTION.pack(what, pid)], fds)
-            answer = self._control.recv(server.ANSWER.size)
-        except ConnectionError:
-            answer = b""
+        answer = b""
+        if self._control.fileno() >= 0:
+            with suppress(ConnectionError, TimeoutError):
+                socket.send_fds(self._control, [server.QUESTION.pack(what, pid)], fds)
+                answer = self._control.recv(server.ANSWER.size)
         if len(answer) != server.ANSWER.size:
-            raise ConnectionError(f"the fork server (pid {self._pid}) has ended; its workers ended with it")
+            raise ConnectionError(
+                f"the fork server (pid {self._pid}) does not answer; its workers end with it"
+            )
         problem, number = server.ANSWER.unpack(answer)
         if problem:
             raise OSError(problem, f"the fork server could not do it: {os.strerror(problem)}")

@@ -48,12 +48,18 @@ def wanted(command: Command, method: str) -> Callable[..., Any]:
 
 
 def pack_header(name: str, env: Mapping[str, str] | None = None) -> int:
-    """A new file with what an interpreter needs first of all: import path, parent, name, environment."""
+    """A new file with what an interpreter needs first of all: import path, parent, name, environment, CPUs."""
     import pickle
 
     fd = system.anonymous_file("parcel")
     path = [entry for entry in sys.path if isinstance(entry, str)]
-    header = {"path": path, "parent": os.getpid(), "name": name, "env": None if env is None else dict(env)}
+    header = {
+        "path": path,
+        "parent": os.getpid(),
+        "name": name,
+        "env": None if env is None else dict(env),
+        "cpus": system.cpus(),
+    }
     with open(fd, "wb", closefd=False) as file:
         pickle.dump(header, file)
     os.lseek(fd, 0, os.SEEK_SET)

@@ -33,7 +33,7 @@ def main(file: IO[bytes], header: dict[str, Any]) -> NoReturn:
     """Answer until the agent closes its end, then exit: children that still run are killed by that."""
     import socket
 
-    system.die_with(header["parent"])
+    system.parent_death()(header["parent"])
     file.close()
     with socket.socket(fileno=CONTROL) as control:
         control.set_inheritable(False)
@@ -72,7 +72,7 @@ def _do(what: int, pid: int, fds: list[int]) -> int:
         return 0
     status = system.exit_status(pid)
     if status is None:
-        raise ChildProcessError(errno.EBUSY, f"process {pid} still runs: it has no exit status yet")
+        raise ChildProcessError(errno.ECHILD, f"process {pid} still runs")
     return status
 
 
@@ -84,7 +84,9 @@ def _start(fds: list[int]) -> int:
         pickle.load(file)  # the header
         return parcel.unpack(file)
 
-    return forking.fork(forking.Setup(fds, header["env"], lambda: bootstrap.run(load, header["name"])))
+    setup = forking.Setup(fds, header["env"], lambda: bootstrap.run(load, header["name"]))
+    with system.running_on(header["cpus"]):  # those of the thread that asks; this process has its own
+        return forking.fork(setup)
 
 
 def _header(fd: int) -> dict[str, Any]:

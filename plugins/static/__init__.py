@@ -42,6 +42,8 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
     if not 0 <= rank < params.max_nodes:
         raise ValueError(f"--node-rank={rank}: write 0 to {params.max_nodes - 1}, the job has {params.max_nodes} nodes")
     host, port = parse_endpoint(params.endpoint, default_port=None)
+    if params.max_nodes == 1:
+        _check_known(host)
     loopback = host in ("localhost", "::1") or host.startswith("127.")
     spot = Spot(
         host=host,
@@ -54,3 +56,14 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
         join_timeout=float(params.get("timeout", 900)),
     )
     return CoordinatedMeeting(spot, store)
+
+
+def _check_known(host: str) -> None:
+    """Raise ValueError when the host has no address here. With more nodes its name may only come up later."""
+    import socket
+
+    try:
+        socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        where = "--master-addr or --rdzv-endpoint"
+        raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct {where}") from error

@@ -17,8 +17,8 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
@@ -85,31 +85,28 @@ def ask(pipe: Connection) -> None:
     """Serve one Clients: (port, clients) connects, seconds has each make pairs in a thread; sends how many."""
     from torch.distributed import TCPStore
 
-    while True:
-        port, clients = pipe.recv()
-        stores = [
-            TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
-            for _ in range(clients)
-        ]
-        pipe.send(len(stores))
-        until = time.monotonic() + pipe.recv()
-        counts: list[int] = []
-        threads = [threading.Thread(target=make_pairs, args=(store, until, counts)) for store in stores]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        pipe.send(sum(counts))
+    def connect(port: int) -> Any:
+        return TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+
+    connected: dict[int, list[Any]] = {}
+    with ThreadPoolExecutor(128) as pool:  # torch looks up names when it connects: one by one that can take minutes
+        while True:
+            port, clients = pipe.recv()
+            stores = connected.setdefault(port, [])
+            stores += pool.map(connect, [port] * (clients - len(stores)))
+            pipe.send(len(stores))
+            until = time.monotonic() + pipe.recv()
+            pipe.send(sum(pool.map(make_pairs, stores[:clients], [until] * clients)))
 
 
-def make_pairs(store: Any, until: float, counts: list[int]) -> None:
-    """Set and get one key until then; appends how often."""
+def make_pairs(store: Any, until: float) -> int:
+    """Set and get one key until then; how often."""
     name, pairs = f"{os.getpid()}/{id(store)}", 0
     while time.monotonic() < until:
         store.set(name, VALUE)
         store.get(name)
         pairs += 1
-    counts.append(pairs)
+    return pairs
 
 
 def measure(server: Server, processes: list[Clients], clients: int, seconds: float) -> tuple[float, float]:

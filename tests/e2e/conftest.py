@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+
+from launcher_core.run import main
 
 BIN = Path(__file__).parent / "bin"
 MARK = "LAUNCHER_TEST_MARK"
@@ -101,6 +106,8 @@ class Launcher:
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("PET_", "TORCHELASTIC"))}
         self.env |= {MARK: self.mark, "TEST_SENTINEL_PARENT": "FOOBAR"}
         self.env.pop("OMP_NUM_THREADS", None)
+        self.wrapper: list[str] = []
+        """Words that run the launcher as their last argument, e.g. in another namespace."""
 
     def start(self, *args: object, env: dict[str, str] | None = None, **popen: object) -> Running:
         """Begin a launch with these arguments."""
@@ -110,7 +117,7 @@ class Launcher:
         with out.open("wb") as stdout, err.open("wb") as stderr:
             streams = {"stdout": stdout, "stderr": stderr, **popen}
             process = subprocess.Popen(
-                [sys.executable, "-m", "launcher_core", *map(str, args)],
+                [*self.wrapper, sys.executable, "-m", "launcher_core", *map(str, args)],
                 env={**self.env, **(env or {})},
                 cwd=self.tmp,
                 **streams,  # type: ignore[call-overload]
@@ -118,6 +125,10 @@ class Launcher:
         running = Running(process, out, err)
         self.running.append(running)
         return running
+
+    def add_to_path(self, folder: Path) -> None:
+        """Have the launches import from this folder, too."""
+        self.env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), self.env.get("PYTHONPATH", "")]))
 
     def run(self, *args: object, env: dict[str, str] | None = None, timeout: float = DEADLINE) -> Result:
         """Launch, and wait for the end."""
@@ -167,3 +178,113 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
     left = describe(marked(tools.mark))
     tools.clean_up()
     assert not left, f"processes left behind: {left}"
+
+
+class Surroundings(NamedTuple):
+    """What a launch from inside a process must leave as it was."""
+
+    environ: dict[str, str]
+    argv: list[str]
+    path: list[str]
+    directory: str
+    umask: int
+    streams: tuple[Any, Any, Any]
+    handlers: dict[int, Any]
+    blocked: set[Any]
+    wakeup_fd: int
+    crash_reports: bool
+    threads: list[threading.Thread]
+    descriptors: dict[str, str]
+    children: list[str]
+
+
+def surroundings() -> Surroundings:
+    """This process as it is; to be called in its main thread, with its main thread idle."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    wakeup_fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(wakeup_fd)
+    descriptors = {fd: _link(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+    return Surroundings(
+        environ=dict(os.environ),
+        argv=list(sys.argv),
+        path=list(sys.path),
+        directory=os.getcwd(),
+        umask=umask,
+        streams=(sys.stdin, sys.stdout, sys.stderr),
+        handlers={signum: signal.getsignal(signum) for signum in signal.valid_signals()},
+        blocked=signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        wakeup_fd=wakeup_fd,
+        crash_reports=faulthandler.is_enabled(),
+        threads=threading.enumerate(),
+        descriptors={fd: link for fd, link in descriptors.items() if link},
+        children=Path("/proc/thread-self/children").read_text().split(),
+    )
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # the descriptor that the directory was listed by
+        return ""
+
+
+class InProcess:
+    """Launches from inside the test's process, which is checked to be as before after each."""
+
+    def main(self, *args: object) -> None:
+        """What `main` does with these arguments."""
+        self.call(lambda: main([str(arg) for arg in args]))
+
+    def call(self, launch: Callable[[], Any]) -> Any:
+        """What `launch` returns or raises."""
+        before = surroundings()
+        try:
+            return launch()
+        finally:
+            assert surroundings() == before
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[InProcess]:
+    """Launches by `main`, or by `elastic_launch`, in this process. Nothing they started may outlive them."""
+    for name in [name for name in os.environ if name.startswith(("PET_", "TORCHELASTIC", "OMP_"))]:
+        monkeypatch.delenv(name)
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    monkeypatch.setenv("TEST_SENTINEL_PARENT", "FOOBAR")
+    monkeypatch.chdir(tmp_path)
+    yield InProcess()
+    until(lambda: not marked(mark), f"processes left behind: {describe(marked(mark))}", 2.0)
+
+
+@pytest.fixture
+def distribution(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Makes distributions: `make(name, entry_points, module=source, ...)`, for this test's launches of both kinds."""
+    modules: list[str] = []
+
+    def make(name: str, entry_points: str, **sources: str) -> None:
+        site = tmp_path / f"site-{name}"
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        for module, source in sources.items():
+            (site / f"{module}.py").write_text(source)
+            modules.append(module)
+        monkeypatch.syspath_prepend(site)
+        launcher.add_to_path(site)
+
+    yield make
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on: the kernel chose it a moment ago, and hands it to nobody else soon."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

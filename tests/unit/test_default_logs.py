@@ -47,9 +47,7 @@ def test_the_layout_is_torchruns(tmp_path: Path) -> None:
     dest = specs.reify(workers)
 
     attempt = attempt_dir(dest)
-    assert re.fullmatch(
-        re.escape(f"{tmp_path}/logs/job_") + r"[a-z0-9_]{8}/attempt_3", attempt
-    ), attempt
+    assert re.fullmatch(re.escape(f"{tmp_path}/logs/job_") + r"[a-z0-9_]{8}/attempt_3", attempt), attempt
     assert dest == LogsDest(
         stdouts={0: f"{attempt}/0/stdout.log", 1: f"{attempt}/1/stdout.log"},
         stderrs={0: "", 1: f"{attempt}/1/stderr.log"},
@@ -157,9 +155,7 @@ def test_a_relative_log_dir_is_made_absolute_at_once(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("log_dir", [None, ""])
-def test_without_a_log_dir_the_root_is_a_new_temporary_directory(
-    log_dir: str | None, temporary: Path
-) -> None:
+def test_without_a_log_dir_the_root_is_a_new_temporary_directory(log_dir: str | None, temporary: Path) -> None:
     specs = DefaultLogsSpecs(log_dir)
     before = specs.root_log_dir
 
@@ -212,9 +208,7 @@ def test_the_null_device_leaves_streams_on_the_console_and_records_exceptions_al
     dest = specs.reify(envs(2))
     root = f"{temporary}/{os.listdir(temporary)[0]}"
 
-    assert dest._replace(error_files={}) == LogsDest(
-        stdouts={0: "", 1: os.devnull}, stderrs={0: "", 1: os.devnull}
-    )
+    assert dest._replace(error_files={}) == LogsDest(stdouts={0: "", 1: os.devnull}, stderrs={0: "", 1: os.devnull})
     assert [path.startswith(f"{root}/job_") for path in dest.error_files.values()] == [True, True]
     assert specs.root_log_dir == ""
     specs.close(False)
@@ -235,9 +229,7 @@ def test_a_log_dir_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
     assert str(below.value) == f"--log-dir='{path}/logs': {path!r} is not a directory; {advice}"
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("x" * 300, "File name too long"), ("nul\0", "embedded null byte")]
-)
+@pytest.mark.parametrize(("name", "reason"), [("x" * 300, "File name too long"), ("nul\0", "embedded null byte")])
 def test_an_absurd_log_dir_is_a_usage_error(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         DefaultLogsSpecs(str(tmp_path / name)).check()
@@ -264,9 +256,7 @@ def test_a_directory_that_cannot_be_created_is_an_error_that_names_it(tmp_path: 
     assert f"{str(tmp_path / 'file')!r} cannot be created" in str(caught.value)
 
 
-def test_a_temporary_directory_that_is_missing_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_temporary_directory_that_is_missing_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
     monkeypatch.setenv("TEMP", str(tmp_path / "here"))
     specs = DefaultLogsSpecs()

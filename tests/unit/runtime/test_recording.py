@@ -61,8 +61,7 @@ def test_a_recorder_that_raises_three_times_is_dropped_with_one_notice() -> None
     assert bad.seen == ["a", "b", "c", "d", "closed"]
     assert good.seen == [*"abcdef", "closed"]
     assert told == [
-        "event recorder 'bad' failed 3 times and gets no more events; "
-        "the last time with RuntimeError: no room for d"
+        "event recorder 'bad' failed 3 times and gets no more events; the last time with RuntimeError: no room for d"
     ]
 
 
@@ -85,8 +84,7 @@ def test_a_recorder_that_cannot_be_closed_is_told_and_the_next_is_closed() -> No
 
     assert good.seen == ["closed"]
     assert told == [
-        "event recorder 'bad' could not be closed, its last events may be lost: "
-        "RuntimeError: no room to close"
+        "event recorder 'bad' could not be closed, its last events may be lost: RuntimeError: no room to close"
     ]
 
 

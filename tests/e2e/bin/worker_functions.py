@@ -1,0 +1,19 @@
+"""Functions for workers to run; a new interpreter imports them by name, as it would a user's."""
+
+import os
+import sys
+
+
+def rank_times(factor: int) -> int:
+    return int(os.environ["RANK"]) * factor
+
+
+def greet(name: str, *, file: object = None) -> str:
+    print(f"hello {name}", flush=True)
+    return f"{name} {os.environ['LOCAL_RANK']}"
+
+
+def fail_on(rank: int) -> None:
+    if int(os.environ["RANK"]) == rank:
+        raise LookupError(f"rank {rank} was told to fail")
+    sys.stdin.read()
