@@ -23,9 +23,13 @@ def get_args_parser() -> Any:
 
 def config_from_args(args: Any) -> tuple[Any, Callable[..., Any] | str, list[Any]]:
     """(LaunchConfig, function or program, its arguments) for parsed arguments. Raises UsageError."""
-    from launcher_core.cli.resolve import config_from_args as build
+    from launcher_core.cli.facts import this_machine
+    from launcher_core.cli.resolve import resolve_args
 
-    return build(args)
+    config, command, *_ = resolve_args(args, this_machine(os.environ))
+    if command.function is not None:
+        return config, command.function, list(command.args)
+    return config, command.argv[0], list(command.argv[1:])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,7 +1,5 @@
 """What the command line needs to know of this machine, in one value; `this_machine` binds the real one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

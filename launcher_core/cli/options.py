@@ -6,8 +6,6 @@ torchrun's where torchrun has the option. Nothing here reads the environment, an
 imported: `--help` pays for this module.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, NamedTuple
 
 from launcher_core.cli import say

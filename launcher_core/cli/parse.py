@@ -4,8 +4,6 @@ No argparse on this path: `split` has read the words already. What asks to be sh
 (--help, --version, --print-completion) is answered here, before anything expensive is imported.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace

@@ -10,9 +10,9 @@ HEADER = ("group", "name", "distribution", "version", "file")
 def plugin_list() -> str:
     """A table: group, name, distribution, version and file of every plugin, by group and name."""
     rows = [HEADER]
-    for group in FLAGS:
-        for found in list_plugins(group):
-            rows.append((group, found.name, found.distribution, found.version, file_of(found) or "(unknown)"))
+    for found in list_plugins(*FLAGS):
+        file = file_of(found) or "(unknown)"
+        rows.append((found.group, found.name, found.distribution, found.version, file))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER) - 1)]
     lines = ("  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows)
     return "\n".join(lines)

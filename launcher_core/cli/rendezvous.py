@@ -4,8 +4,6 @@ torchrun's rules, but that what the user gave is kept wherever it can be, and sa
 takes the settings with their origins, returns those that a rule changes, and the notices to show.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ After this nobody reads an option or a PET_ variable again. Everything is checke
 or created, and the environment is never changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 

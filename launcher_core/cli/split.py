@@ -5,8 +5,6 @@ words are read from the left, once, and reading ends at the script. Nothing is c
 printed: `parse` does that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 

@@ -1,15 +1,34 @@
-"""Calling plugins: registered with pluggy when they are named, validated then, asked one at a time."""
+"""Calling plugins: registered with pluggy when they are named, validated then, asked one at a time.
+
+Whatever is wrong with a plugin is said here as an error that names its flag and its distribution, so that what a
+plugin does wrong never looks like a defect of the launcher.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pluggy
 
 from launcher_core.errors import LauncherError, PluginError, UsageError
 from launcher_core.hooks import specs
-from launcher_core.hooks.find import FLAGS, Found, find, load
-from launcher_core.hooks.ports import Declaration
+from launcher_core.hooks.find import Installed, asked, described, load, missing, whose
+from launcher_core.hooks.ports import Declaration, LogsSpecs, Recorder, Starter, Store, Watch
+from launcher_core.hooks.scan import Found
+from launcher_core.model.capability import Capability
+
+DECLARE = "launcher_declare"
+
+SHAPES: Mapping[str, type] = {
+    "launcher_make_store": Store,
+    "launcher_make_logs_specs": LogsSpecs,
+    "launcher_make_starter": Starter,
+    "launcher_make_recorder": Recorder,
+    "launcher_make_watch": Watch,
+}
+"""Hook -> the Protocol that what it returns must satisfy. A rendezvous has several, told apart by the launch."""
 
 
 class Plugin:
@@ -25,25 +44,68 @@ class Plugin:
         return any(impl.plugin is self._module for impl in self._caller(hook).get_hookimpls())
 
     def ask(self, hook: str, **arguments: Any) -> Any:
-        """What the plugin's implementation of the hook returns.
+        """What the plugin's implementation of the hook returns; None where it has none.
 
-        Its ValueError or OSError becomes a UsageError naming the flag; other exceptions pass, with a note that
-        says whose they are.
+        Its ValueError or OSError becomes a UsageError naming the flag, a module that it lacks a PluginError; other
+        exceptions pass, with a note that says whose they are.
         """
         try:
             result = self._only(hook)(**arguments)
         except LauncherError:
             raise
+        except ModuleNotFoundError as error:
+            raise PluginError(missing(self.found, error)) from error
         except (ValueError, OSError) as error:
-            raise UsageError(f"{FLAGS[self.found.group]}={self.found.name}: {error}") from error
+            text = str(error) or described(error)
+            raise UsageError(f"{asked(self.found)}: {text}") from error
+        except SystemExit as error:
+            raise PluginError(f"{whose(self.found)} ended the program in {hook}: {described(error)}") from error
         except Exception as error:
             error.add_note(f"raised by {hook} of plugin {self.found}")
             raise
-        return result if self._caller(hook).spec.opts["firstresult"] else (result[0] if result else None)
+        if not self._caller(hook).spec.opts["firstresult"]:
+            result = result[0] if result else None
+        self._check_shape(hook, result)
+        return result
 
     def declaration(self) -> Declaration:
         """What the plugin says of itself; nothing, where it does not implement launcher_declare."""
-        return self.ask("launcher_declare") or Declaration()
+        declared = self.ask(DECLARE)
+        if declared is None:
+            return Declaration()
+        if isinstance(declared, Declaration):
+            return declared
+        if not isinstance(declared, Mapping) or not set(declared) <= set(Declaration._fields):
+            raise PluginError(
+                f"{whose(self.found)} declares {declared!r}; {DECLARE} has to return a Declaration, or a dict with "
+                f"{' and '.join(Declaration._fields)}"
+            )
+        return Declaration(self._capabilities(declared.get("capabilities", ())), declared.get("keys"))
+
+    def _capabilities(self, named: Any) -> Capability:
+        """The capabilities as such; a plugin that imports nothing of the launcher gives their names."""
+        result = Capability.NONE
+        for one in (named,) if isinstance(named, str | Capability) else named:
+            try:
+                result |= one if isinstance(one, Capability) else Capability[one]
+            except KeyError:
+                known = ", ".join(capability.name or "" for capability in Capability)
+                raise PluginError(
+                    f"{whose(self.found)} declares {one!r}, which is no capability; there are {known}"
+                ) from None
+        return result
+
+    def _check_shape(self, hook: str, result: Any) -> None:
+        """Raise PluginError unless a maker's result has the methods it will be used by."""
+        shape = SHAPES.get(hook)
+        if shape is None or (result is None and hook not in specs.MAKERS.values()):
+            return
+        lacking = [name for name in _methods(shape) if not callable(getattr(result, name, None))]
+        if lacking:
+            raise PluginError(
+                f"{whose(self.found)} returned {'nothing' if result is None else type(result).__name__} from {hook}, "
+                f"which is no {shape.__name__}: it has no {' and no '.join(lacking)}"
+            )
 
     def _caller(self, hook: str) -> Any:
         return getattr(self._manager.hook, hook)
@@ -53,46 +115,65 @@ class Plugin:
         return self._manager.subset_hook_caller(hook, remove_plugins=others)
 
 
+class _Manager(pluggy.PluginManager):
+    """Looks at names that can be hooks only: pluggy's own look at every name of a module costs milliseconds."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if name.startswith(specs.PREFIX) else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if name.startswith(specs.PREFIX) else None
+
+
 class Plugins:
     """The plugins of one launch. Each is imported when it is first asked for, by group and name."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(specs.PROJECT)
+        self._manager = _Manager(specs.PROJECT)
         self._manager.add_hookspecs(specs)
+        self._installed = Installed()
         self.chosen: list[Plugin] = []
 
     def choose(self, group: str, name: str) -> Plugin:
         """The plugin, imported and validated. Raises PluginError."""
-        found = find(group, name)
+        found = self._installed.find(group, name)
         module = load(found)
         plugin = Plugin(self._manager, found, module)
-        if not self._manager.is_registered(module):
+        if not any(known is module for _, known in self._manager.list_name_plugin()):
             self._register(module, found)
-        maker = specs.MAKERS.get(group)
-        if maker is not None and not plugin.has(maker):
-            raise PluginError(self._lacks(plugin, maker))
+        wanted = [specs.MAKERS[group]] if group in specs.MAKERS else _policy_hooks()
+        if not any(plugin.has(hook) for hook in wanted):
+            from launcher_core.hooks.misfit import lacks
+
+            raise PluginError(f"{whose(found)} {lacks(module, wanted, self._implemented(module))}")
         self.chosen.append(plugin)
         return plugin
 
     def _register(self, module: Any, found: Found) -> None:
-        asked = f"{FLAGS[found.group]}={found.name}"
         try:
-            self._manager.register(module)
+            hash(module)  # pluggy keeps plugins in sets
+            self._manager.register(module, name=f"{found.group}:{found.name}")
             self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self._manager.unregister(module)
-            raise PluginError(
-                f"{asked}: the plugin of {found.distribution} {found.version} does not fit: {error.args[-1]}"
-            ) from error
+        except Exception as error:  # looking at an object may run any code of its class
+            from launcher_core.hooks.misfit import misfit
 
-    def _lacks(self, plugin: Plugin, maker: str) -> str:
-        import inspect
+            raise PluginError(f"{whose(found)} {misfit(error, self._implemented(module))}") from error
 
-        known = [name for name in dir(specs) if name.startswith("launcher_")]
-        has = ", ".join(hook for hook in known if plugin.has(hook)) or "no hook at all"
-        wanted = f"{maker}{inspect.signature(getattr(specs, maker))}"
-        found = plugin.found
-        return (
-            f"{FLAGS[found.group]}={found.name}: the plugin of {found.distribution} {found.version} does not "
-            f"implement {wanted}; it implements {has}"
-        )
+    def _implemented(self, module: Any) -> dict[str, Any]:
+        """What the plugin marks as implementations of hooks, right or wrong, by the hook's name."""
+        result = {}
+        for name in dir(module):
+            with suppress(Exception):  # an attribute that cannot be looked at implements nothing
+                options = self._manager.parse_hookimpl_opts(module, name)
+                if options is not None:
+                    result[options.get("specname") or name] = getattr(module, name)
+        return result
+
+
+def _policy_hooks() -> list[str]:
+    known = [name for name in vars(specs) if name.startswith("launcher_") and name != DECLARE]
+    return [name for name in known if name not in specs.MAKERS.values()]
+
+
+def _methods(shape: type) -> list[str]:
+    return [name for name, member in vars(shape).items() if callable(member) and not name.startswith("_")]

@@ -3,8 +3,6 @@
 The names and shapes of LogsSpecs, RendezvousHandler, RendezvousInfo and RendezvousBackend are torch elastic's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 

@@ -32,6 +32,7 @@ from launcher_core.model.job import Node, Place, Worker
 from launcher_core.model.settings import LaunchConfig, LogsConfig, RendezvousParameters
 
 PROJECT = "launcher"
+PREFIX = "launcher_"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

@@ -1,10 +1,10 @@
 """The nouns of a running job: nodes, their places in a round, workers and how they end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
+
+from launcher_core.model.value import Value
 
 
 class WorkerState(str, Enum):
@@ -19,12 +19,12 @@ class WorkerState(str, Enum):
     FAILED = "FAILED"
 
     @staticmethod
-    def is_running(state: WorkerState) -> bool:
+    def is_running(state: "WorkerState") -> bool:
         """Whether workers of a group in this state are alive."""
         return state in (WorkerState.HEALTHY, WorkerState.UNHEALTHY)
 
 
-class Node(NamedTuple):
+class Node(Value):
     """One agent, as it presents itself to the others."""
 
     id: str
@@ -38,7 +38,7 @@ class Node(NamedTuple):
     pid: int = 0
 
 
-class Place(NamedTuple):
+class Place(Value):
     """What one node is told when a round has formed: everything its workers need, nothing about the others."""
 
     round: int
@@ -59,7 +59,7 @@ class Place(NamedTuple):
     """A store client shared by the agents, where the rendezvous offers one."""
 
 
-class Worker(NamedTuple):
+class Worker(Value):
     """One process to be: its ranks in the round."""
 
     local_rank: int
@@ -67,7 +67,7 @@ class Worker(NamedTuple):
     role_rank: int
 
 
-class Command(NamedTuple):
+class Command(Value):
     """What every worker runs: a command line, or a Python function with its arguments."""
 
     argv: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Streams(NamedTuple):
     stderr: int = 2
 
 
-class WorkerExit(NamedTuple):
+class WorkerExit(Value):
     """How one worker ended."""
 
     local_rank: int
@@ -98,7 +98,7 @@ class WorkerExit(NamedTuple):
     """True when the agent had already told it to stop: its end explains nothing."""
 
 
-class RunResult(NamedTuple):
+class RunResult(Value):
     """Outcome of an agent's run: values and failures keyed by global rank, this node's workers only."""
 
     state: WorkerState

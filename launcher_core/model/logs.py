@@ -1,14 +1,9 @@
 """Where worker output goes: the streams, which of them, and the paths chosen for them."""
 
-from __future__ import annotations
-
-import re
 from collections.abc import Mapping
 from enum import IntFlag
 from typing import NamedTuple
-
-_ONE = re.compile(r"[0-3]\Z")
-_MAP = re.compile(r"\d+:[0-3](,\d+:[0-3])*\Z")
+_DIGITS = ("0", "1", "2", "3")
 
 
 class Std(IntFlag):
@@ -20,16 +15,16 @@ class Std(IntFlag):
     ALL = 3
 
     @classmethod
-    def from_str(cls, text: str) -> StdChoice:
+    def from_str(cls, text: str) -> "StdChoice":
         """One Std for all local ranks ("3"), or a map from local rank to Std ("0:1,12:3").
 
         Ranks that a map leaves out have NONE; of a repeated rank the last counts.
         Raises ValueError for any other text.
         """
-        if _ONE.match(text):
+        if text in _DIGITS:
             return cls(int(text))
-        if _MAP.match(text):
-            pairs = (item.split(":") for item in text.split(","))
+        pairs = [item.split(":") for item in text.split(",")]
+        if all(len(pair) == 2 and pair[0].isdecimal() and pair[0].isascii() and pair[1] in _DIGITS for pair in pairs):
             return {int(rank): cls(int(streams)) for rank, streams in pairs}
         raise ValueError(
             f"{text!r} names no streams: write one digit for all local ranks (0 none, 1 stdout, "

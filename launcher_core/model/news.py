@@ -1,19 +1,17 @@
 """What a meeting tells the agent. Each is one fact, complete in itself, and names the round it is about."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
 
 from launcher_core.model.job import Place
+from launcher_core.model.value import Value
 
 
-class Formed(NamedTuple):
+class Formed(Value):
     """A round has formed and this node is part of it."""
 
     place: Place
 
 
-class Regroup(NamedTuple):
+class Regroup(Value):
     """The round is over though the job is not: stop the workers and join again."""
 
     round: int
@@ -22,14 +20,14 @@ class Regroup(NamedTuple):
     """Whether this cost the job a restart (a worker failed), or is a change of members, which is free."""
 
 
-class Over(NamedTuple):
+class Over(Value):
     """The job has ended for this node."""
 
     succeeded: bool
     reason: str
 
 
-class Waiting(NamedTuple):
+class Waiting(Value):
     """Nothing has changed for a while: who is here, who is not, and what happens next."""
 
     have: int
@@ -39,7 +37,7 @@ class Waiting(NamedTuple):
     seconds_left: float | None = None
 
 
-class Trouble(NamedTuple):
+class Trouble(Value):
     """The meeting itself cannot go on: `error` is to be raised by the launch."""
 
     error: Exception

@@ -1,7 +1,5 @@
 """Events: what recorders are given. Names and shapes are torch elastic's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from enum import Enum
@@ -40,7 +38,7 @@ class Event(NamedTuple):
         return self.serialize()
 
     @classmethod
-    def deserialize(cls, data: str | Event) -> Event:
+    def deserialize(cls, data: "str | Event") -> "Event":
         """The event that `serialize` wrote; an Event is returned as it is."""
         if isinstance(data, Event):
             return data

@@ -1,7 +1,5 @@
 """What a launch is asked to do: LaunchConfig, and the part of it that a rendezvous is given."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple

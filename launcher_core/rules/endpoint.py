@@ -1,7 +1,5 @@
 """Reads and writes `host:port` texts. No name is resolved here: whether a host exists others find out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from launcher_core.errors import UsageError
@@ -60,6 +58,11 @@ def _cut(text: str) -> tuple[str, str | None]:
         return text, None
     host, colon, port = text.partition(":")
     return host, port if colon else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host, by its spelling, is this machine as seen by itself alone."""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _is_host(host: str) -> bool:

@@ -7,7 +7,7 @@ and nothing is bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from launcher_core.errors import UsageError
@@ -73,9 +73,7 @@ def mode_of(options: Any) -> str:
     return str(name)
 
 
-def bindings(
-    mode: str, topology: Topology, devices: Sequence[Device], workers: int
-) -> tuple[Binding, ...]:
+def bindings(mode: str, topology: Topology, devices: Sequence[Device], workers: int) -> tuple[Binding, ...]:
     """The binding of each local rank. `devices` are all that the workers see, in the order they number them.
 
     Raises UsageError when a worker would get no CPU, or in mode exclusive no core of its own.
@@ -122,9 +120,7 @@ def _node(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]:
 def _socket(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]:
     """All NUMA nodes of one socket; each belongs to the socket of its lowest allowed CPU."""
     socket = {
-        node: topology.sockets.get(min(topology.usable(node) or cpus))
-        for node, cpus in topology.nodes.items()
-        if cpus
+        node: topology.sockets.get(min(topology.usable(node) or cpus)) for node, cpus in topology.nodes.items() if cpus
     }
     if seat.node not in socket:
         return _node(topology, seat)
@@ -135,12 +131,11 @@ def _socket(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]:
 def _exclusive(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]:
     """Whole cores, as many for each device of the NUMA node; the first get those that are left over."""
     usable = topology.usable(seat.node)
-    cores = sorted(_grouped(usable, {cpu: topology.cores.get(cpu, cpu) for cpu in usable}).items())
+    cores = sorted(_grouped(usable, lambda cpu: topology.cores.get(cpu, cpu)).items())
     if usable and len(cores) < seat.total:
         raise UsageError(
-            f"--numa-binding=exclusive: NUMA node {seat.node} has {len(cores)} cores that this process may use "
-            f"(CPUs {cpu_list(usable)}) for {seat.total} workers or devices; choose another mode, "
-            "or start fewer workers"
+            f"--numa-binding=exclusive: {seat.total} workers or devices at NUMA node {seat.node} need a core each, "
+            f"and this process may use {len(cores)} (CPUs {cpu_list(usable)}); choose another mode, or start fewer"
         )
     mine = share(cores, seat.turn, seat.total)
     cpus = frozenset(cpu for _, core in mine for cpu in core)
@@ -150,7 +145,7 @@ def _exclusive(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]:
 def _core_complex(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]:
     """The CPUs of one last-level cache; the largest first, devices take turns."""
     usable = topology.usable(seat.node)
-    groups = _grouped(usable, {cpu: topology.caches.get(cpu, -1) for cpu in usable})
+    groups = _grouped(usable, lambda cpu: topology.caches.get(cpu, -1))
     caches = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     turn = seat.turn % max(len(caches), 1)
     cpus = frozenset(cpu for _, cache in caches[turn : turn + 1] for cpu in cache)
@@ -160,10 +155,10 @@ def _core_complex(topology: Topology, seat: _Seat) -> tuple[frozenset[int], str]
 _CHOOSE = {"node": _node, "socket": _socket, "exclusive": _exclusive, "core-complex": _core_complex}
 
 
-def _grouped(cpus: Iterable[int], key: Mapping[int, int]) -> dict[int, list[int]]:
+def _grouped(cpus: Iterable[int], key: Callable[[int], int]) -> dict[int, list[int]]:
     groups: dict[int, list[int]] = {}
     for cpu in sorted(cpus):
-        groups.setdefault(key[cpu], []).append(cpu)
+        groups.setdefault(key(cpu), []).append(cpu)
     return groups
 
 

@@ -1,7 +1,5 @@
 """Who is which rank: groups in an order, workers without gaps, ranks kept over a regroup where that is possible."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -11,13 +11,12 @@ A round forms as soon as it is full, or all that took part in the one before are
 be known (the first round, MIN < MAX) is there a last call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from launcher_core.model.job import Node
+from launcher_core.model.value import Value
 from launcher_core.rules import ranks
 
 
@@ -29,7 +28,7 @@ class Phase(Enum):
     OVER = "over"
 
 
-class Limits(NamedTuple):
+class Limits(Value):
     """What the user allows. Times in seconds."""
 
     low: int
@@ -38,7 +37,7 @@ class Limits(NamedTuple):
     max_restarts: int = 0
 
 
-class Round(NamedTuple):
+class Round(Value):
     """The state of a job's membership. `number` is that of the newest round formed, -1 before the first."""
 
     number: int = -1
@@ -59,20 +58,20 @@ class Round(NamedTuple):
     """Why the job is OVER, or why the last round ended."""
 
 
-class Join(NamedTuple):
+class Join(Value):
     """A node asks for a place."""
 
     node: Node
 
 
-class Leave(NamedTuple):
+class Leave(Value):
     """A node is gone: it said so, its connection broke, or nothing was heard of it."""
 
     id: str
     reason: str
 
 
-class Failed(NamedTuple):
+class Failed(Value):
     """Workers of a node failed in a round."""
 
     id: str
@@ -80,27 +79,27 @@ class Failed(NamedTuple):
     reason: str
 
 
-class Finished(NamedTuple):
+class Finished(Value):
     """All workers of a node succeeded in a round."""
 
     id: str
     round: int
 
 
-class Close(NamedTuple):
+class Close(Value):
     """Somebody ends the job for everybody."""
 
     reason: str
 
 
-class Tick(NamedTuple):
+class Tick(Value):
     """Time has passed."""
 
 
 Change = Join | Leave | Failed | Finished | Close | Tick
 
 
-class Seat(NamedTuple):
+class Seat(Value):
     """Tell a node: the round has formed, this is your place."""
 
     to: str
@@ -114,7 +113,7 @@ class Seat(NamedTuple):
     restarts: int
 
 
-class Dismiss(NamedTuple):
+class Dismiss(Value):
     """Tell a node: the round has ended, stop your workers and join again."""
 
     to: str
@@ -123,13 +122,13 @@ class Dismiss(NamedTuple):
     restart: bool
 
 
-class Park(NamedTuple):
+class Park(Value):
     """Tell a node: the job is full, you are a spare."""
 
     to: str
 
 
-class End(NamedTuple):
+class End(Value):
     """Tell a node: the job is over."""
 
     to: str

@@ -7,16 +7,15 @@
     AWAITING --Regroup--> JOINING, --Over--> DONE        (this node failed; the verdict on the job is not in yet)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import Enum
 from signal import SIGKILL, SIGTERM
-from typing import Any, NamedTuple
+from typing import Any
 
 from launcher_core.errors import StuckError
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.model.value import Value
 
 
 class State(Enum):
@@ -41,7 +40,7 @@ class Alarm(Enum):
     """The other nodes have had their time to finish."""
 
 
-class Patience(NamedTuple):
+class Patience(Value):
     """How long the agent waits, in seconds."""
 
     grace: float = 30.0
@@ -49,7 +48,7 @@ class Patience(NamedTuple):
     barrier: float = 300.0
 
 
-class Agent(NamedTuple):
+class Agent(Value):
     """Everything the decisions depend on."""
 
     local_world_size: int
@@ -80,31 +79,31 @@ class Agent(NamedTuple):
 # --- events: News of the meeting, and these -------------------------------------------------------------
 
 
-class Exited(NamedTuple):
+class Exited(Value):
     """A worker has ended."""
 
     exit: WorkerExit
 
 
-class StartFailed(NamedTuple):
+class StartFailed(Value):
     """The group could not be started; whatever had started is gone."""
 
     error: Exception
 
 
-class Hung(NamedTuple):
+class Hung(Value):
     """A watch says that the group makes no progress or is not healthy."""
 
     reason: str
 
 
-class Signalled(NamedTuple):
+class Signalled(Value):
     """The launcher got a signal."""
 
     signum: int
 
 
-class Rang(NamedTuple):
+class Rang(Value):
     """An alarm's time has come."""
 
     alarm: Alarm
@@ -117,58 +116,58 @@ AgentEvent = Formed | Regroup | Over | Waiting | Trouble | Exited | StartFailed 
 # --- effects --------------------------------------------------------------------------------------------
 
 
-class Join(NamedTuple):
+class Join(Value):
     """Ask the meeting for a place in the next round."""
 
 
-class Start(NamedTuple):
+class Start(Value):
     """Start the whole group."""
 
     place: Place
 
 
-class Kill(NamedTuple):
+class Kill(Value):
     """Send a signal to the process groups of these workers."""
 
     signum: int
     local_ranks: tuple[int, ...]
 
 
-class Sweep(NamedTuple):
+class Sweep(Value):
     """All workers have ended: kill what they left in their process groups, reap, show their last output."""
 
 
-class Arm(NamedTuple):
+class Arm(Value):
     """Set an alarm, in seconds from now."""
 
     alarm: Alarm
     seconds: float
 
 
-class Disarm(NamedTuple):
+class Disarm(Value):
     """Take all alarms back."""
 
 
-class TellFailed(NamedTuple):
+class TellFailed(Value):
     """Tell the meeting that this node's workers failed."""
 
     round: int
     reason: str
 
 
-class TellFinished(NamedTuple):
+class TellFinished(Value):
     """Tell the meeting that this node's workers succeeded."""
 
     round: int
 
 
-class Leave(NamedTuple):
+class Leave(Value):
     """Tell the meeting that this node goes away."""
 
     reason: str
 
 
-class Say(NamedTuple):
+class Say(Value):
     """Show people what is going on; `about` is the event that caused it."""
 
     about: Any

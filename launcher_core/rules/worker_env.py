@@ -3,8 +3,6 @@
 Source: the variables torchrun 2.13 and 2.15 set. Nothing that the launcher inherited is removed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ A plugin says where the job meets and whether this node hosts it; everything els
 holds the connection and turns what the coordinator pushes into news for the agent.
 """
 
-from __future__ import annotations
-
 import os
 import select
 import socket
@@ -200,6 +198,7 @@ class CoordinatedMeeting:
                 sock = socket.create_connection((spot.host, spot.port), timeout=5)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.settimeout(None)
+                self._wake()  # for what was asked meanwhile
                 return sock
             except OSError as error:
                 tried, unknown = f"{type(error).__name__}: {error}", isinstance(error, socket.gaierror)
@@ -209,7 +208,8 @@ class CoordinatedMeeting:
             if now >= next_word:
                 next_word = now + 10
                 self._tell(Waiting(0, spot.limits.low, spot.limits.high, self._unreachable(tried), give_up - now))
-            select.select([self._wake_read], [], [], RETRY)
+            if select.select([self._wake_read], [], [], RETRY)[0]:
+                os.read(self._wake_read, 4096)
             if None in self._outbox:
                 return None
 

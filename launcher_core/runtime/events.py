@@ -51,7 +51,7 @@ class Diary:
 
     def ended(self, state: str, exits: Sequence[WorkerExit], failures: Mapping[int, Any]) -> None:
         """The run is over: one event for each worker of the last round, by local rank."""
-        for exit in sorted(exits):
+        for exit in sorted(exits, key=lambda exit: exit.local_rank):
             failure = failures.get(exit.local_rank)
             error = json.dumps(failure.error_file_data) if failure is not None and not exit.stopped else None
             self._write(

@@ -1,7 +1,8 @@
 """A Meeting over a RendezvousHandler: for backends that block and poll, as torch elastic's contract has it.
 
-One helper thread makes all calls to the handler. Restarts are counted on this node alone, because such a
-handler has no place to count them for the job.
+One helper thread makes all calls to the handler once the meeting has started; the exit barrier, which may block
+for long, waits at the round's store in a thread of its own. Restarts are counted on this node alone, because such
+a handler has no place to count them for the job.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from launcher_core.errors import RendezvousError, RendezvousGracefulExitError
+from launcher_core import errors
+from launcher_core.errors import RendezvousError, RendezvousGracefulExitError, UsageError
 from launcher_core.hooks.ports import RendezvousHandler, RendezvousInfo
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Formed, News, Over, Regroup, Trouble
@@ -20,18 +22,25 @@ from launcher_core.rules.ranks import spans
 
 CLOSE_SECONDS = 30.0
 PREFIX = "torchelastic"
+NEEDED = ("get_backend", "next_rendezvous", "num_nodes_waiting", "set_closed", "shutdown")
 
 
 class HandlerMeeting:
-    """Turns the blocking calls of a handler into news."""
+    """Turns the blocking calls of a handler into news. Raises UsageError for a handler that lacks a method."""
 
     def __init__(self, handler: RendezvousHandler, max_restarts: int, poll_seconds: float) -> None:
+        lacking = [name for name in NEEDED if not callable(getattr(handler, name, None))]
+        if lacking:
+            raise UsageError(
+                f"--rdzv-backend: its plugin returned {type(handler).__name__}, which is no RendezvousHandler: it has "
+                f"no {' and no '.join(lacking)}"
+            )
         self._handler = handler
         self._max_restarts = max_restarts
         self._poll_seconds = poll_seconds
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._tell: Callable[[News], None] = lambda news: None
+        self._listener: Callable[[News], None] | None = None
         self._round = -1
         self._restarts = 0
         self._watching = False
@@ -47,7 +56,7 @@ class HandlerMeeting:
 
     def start(self, tell: Callable[[News], None]) -> None:
         """Start the helper thread."""
-        self._tell = tell
+        self._listener = tell
         self._thread = threading.Thread(target=self._run, name="rendezvous", daemon=True)
         self._thread.start()
 
@@ -66,7 +75,7 @@ class HandlerMeeting:
 
     def finished(self, round: int) -> None:
         """Wait for the other nodes, where the handler offers a store to wait at."""
-        self._orders.put(self._barrier)
+        self._orders.put(self._finish)
 
     def abandon(self, reason: str) -> None:
         """End the job as failed."""
@@ -78,12 +87,17 @@ class HandlerMeeting:
         self._left = True
 
     def close(self) -> None:
-        """Shut the handler down, unless this node left: closing would end the job for everybody."""
+        """Shut the handler down, unless this node left: closing would end the job for everybody.
+
+        Blocks for CLOSE_SECONDS at most, one second after a `leave`; a thread that is still in a call of the
+        handler's then is given up, and whatever it has to tell.
+        """
         if self._thread is None:
             return
         self._orders.put(None)
         self._thread.join(CLOSE_SECONDS if not self._left else 1.0)
         self._thread = None
+        self._listener = None
 
     # --- the helper thread ------------------------------------------------------------------------------
 
@@ -92,7 +106,8 @@ class HandlerMeeting:
             try:
                 order = self._orders.get(timeout=self._poll_seconds if self._watching else None)
             except Empty:
-                self._guard(self._poll)
+                if self._watching:  # else a failure was reported meanwhile, and the round is over anyway
+                    self._guard(self._poll)
                 continue
             if order is None:
                 break
@@ -101,13 +116,38 @@ class HandlerMeeting:
         if not self._left:
             self._guard(self._handler.shutdown)
 
+    def _tell(self, news: News) -> None:
+        """Tell the agent, unless the meeting has been closed: nobody listens any more."""
+        listener = self._listener
+        if listener is not None:
+            listener(news)
+
     def _guard(self, call: Callable[[], Any]) -> None:
         try:
             call()
-        except RendezvousGracefulExitError as error:
-            self._tell(Over(True, str(error) or "this node was a spare and is not needed"))
         except Exception as error:
-            self._tell(Trouble(error))
+            self._watching = False
+            known = self._known(error)
+            if isinstance(known, RendezvousGracefulExitError):
+                self._tell(Over(True, str(known)))
+            else:
+                self._tell(Trouble(known))
+
+    def _known(self, error: Exception) -> Exception:
+        """The launcher's own error of the same name, by which torch elastic's and a plugin's own are known.
+
+        Any other error is returned as it is, with a note that says whose it is.
+        """
+        for kind in type(error).__mro__:
+            ours = getattr(errors, kind.__name__, None)
+            if isinstance(ours, type) and issubclass(ours, RendezvousError):
+                if isinstance(error, ours):
+                    return error
+                known = ours(str(error) or f"the rendezvous {self._handler.get_backend()} raised {kind.__name__}")
+                known.__cause__ = error
+                return known
+        error.add_note(f"raised by the rendezvous handler of --rdzv-backend={self._handler.get_backend()}")
+        return error
 
     def _poll(self) -> None:
         waiting = self._handler.num_nodes_waiting()
@@ -117,9 +157,9 @@ class HandlerMeeting:
 
     def _join(self, node: Node) -> None:
         info = self._handler.next_rendezvous()
+        base_rank, world_size, base_role_rank, role_world_size = _share_ranks(info, node)
         self._info = info
         self._round += 1
-        base_rank, world_size, base_role_rank, role_world_size = _share_ranks(info, node)
         master = info.bootstrap_store_info
         place = Place(
             self._round,
@@ -132,19 +172,27 @@ class HandlerMeeting:
             master.master_addr,
             master.master_port,
             self._restarts,
-            self._handler.use_agent_store,
+            getattr(self._handler, "use_agent_store", False),
             info.store,
         )
-        self._tell(Formed(place))
         self._watching = True
+        self._tell(Formed(place))
 
-    def _barrier(self) -> None:
+    def _finish(self) -> None:
         info = self._info
-        if info is not None and info.world_size > 1 and info.store is not None:
-            key = f"{PREFIX}/agent/terminal_state"
-            if info.store.add(f"{key}/num_members", 1) >= info.world_size:
-                info.store.set(f"{key}/last_member", b"done")
-            info.store.get(f"{key}/last_member")
+        if info is None or info.world_size == 1 or info.store is None:
+            self._tell(Over(True, "all workers succeeded"))
+            return
+        barrier = threading.Thread(target=lambda: self._guard(lambda: self._wait_at(info)), daemon=True)
+        barrier.name = "exit barrier"
+        barrier.start()
+
+    def _wait_at(self, info: RendezvousInfo) -> None:
+        """Wait until as many nodes have come here as are in the round; in the barrier's own thread."""
+        key = f"{PREFIX}/agent/terminal_state"
+        if info.store.add(f"{key}/num_members", 1) >= info.world_size:
+            info.store.set(f"{key}/last_member", b"done")
+        info.store.get(f"{key}/last_member")
         self._tell(Over(True, "all workers succeeded"))
 
 

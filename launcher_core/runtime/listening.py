@@ -15,6 +15,8 @@ from launcher_core.errors import UsageError
 
 _TRIES = 8
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_LONGEST_COMMAND = 100
+"""Characters of a command line that an error shows."""
 _LISTEN = "0A"
 """How /proc/net/tcp writes the state of a listening socket."""
 
@@ -33,8 +35,8 @@ class _Retry(Exception):
 def listen(host: str | None, port: int, *, backlog: int = 4096) -> list[socket.socket]:
     """Listening sockets on every address of this machine that `host` names, all on one port; at least one.
 
-    No host: one socket on all interfaces, for IPv6 and IPv4. Port 0: the system chooses. Raises PortInUse, and
-    UsageError when the host is unknown or not this machine, or the port is not allowed.
+    No host: one socket on all interfaces, for IPv6 and IPv4. Port 0: the system chooses. Raises PortInUse,
+    and UsageError when the host is unknown or not this machine, or the port is not allowed.
     """
     if host is None:
         return [_listen_everywhere(port, backlog)]
@@ -59,9 +61,17 @@ def _listen_everywhere(port: int, backlog: int) -> socket.socket:
         raise _explained(error, "all interfaces", port) from error
 
 
+def lookup(host: str, port: int = 0) -> list[Any]:
+    """What getaddrinfo knows of a host, for TCP. Raises socket.gaierror.
+
+    A name in ASCII is passed as bytes: the codec for names in other alphabets takes a millisecond to import.
+    """
+    return socket.getaddrinfo(host.encode() if host.isascii() else host, port, type=socket.SOCK_STREAM)
+
+
 def _resolve(host: str) -> dict[_Address, socket.AddressFamily]:
     try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+        found = lookup(host)
     except OSError as error:
         raise UsageError(f"cannot listen on {host!r}: {error}; give an address of this machine") from error
     return {address: family for family, _, _, _, address in found}
@@ -85,7 +95,7 @@ def _listen_on(
             raise _explained(error, host, port) from error
     if not sockets:
         shown = ", ".join(str(address[0]) for address in addresses)
-        raise UsageError(f"cannot listen on {host!r}: {shown} is no address of this machine; give one that is")
+        raise UsageError(f"cannot listen on {host!r}: {shown} is not this machine; give an address of it")
     return sockets
 
 
@@ -135,7 +145,9 @@ def _listening(port: int) -> Iterator[str]:
 
 
 def _command_line(pid: str) -> str:
-    return _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip() or "?"
+    words = _read(f"/proc/{pid}/cmdline").replace("\0", " ").split()
+    line = " ".join(words) or "?"
+    return line if len(line) <= _LONGEST_COMMAND else f"{line[:_LONGEST_COMMAND]}..."
 
 
 def _entries(path: str) -> list[str]:

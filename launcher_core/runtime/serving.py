@@ -7,8 +7,6 @@ connection, and nobody else anything.
 from __future__ import annotations
 
 import errno
-import heapq
-import itertools
 import selectors
 import socket
 import sys
@@ -19,6 +17,7 @@ from functools import partial
 from time import monotonic
 
 from launcher_core.hooks.ports import Service, Session
+from launcher_core.runtime.alarms import Alarm, Alarms
 from launcher_core.runtime.listening import PortInUse, listen
 
 __all__ = ["MAX_QUEUED", "Alarm", "PortInUse", "PortServer", "listen"]
@@ -28,21 +27,13 @@ MAX_QUEUED = 64 * 1024 * 1024
 
 _LINGER_SECONDS = 10.0
 """How long a connection that is to be closed may take to read what is queued."""
-_CHUNK = 16 * 1024
-_DRAINED_CHUNKS = 64
+_CHUNK = 64 * 1024
+"""What is read at a time, into one buffer for all: to make one for each read costs more than the reading."""
+_DRAINED_CHUNKS = 16
 _ACCEPTED_AT_ONCE = 64
 _PAUSE_SECONDS = 0.2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-
-
-class Alarm:
-    """A call that is due at some time: what `call_at` returns and `cancel` takes."""
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[[], object]) -> None:
-        self.function: Callable[[], object] | None = function
 
 
 class PortServer:
@@ -54,7 +45,7 @@ class PortServer:
         services: Sequence[Service],
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
-        """`on_error` is told, by the serving thread, what a session or a call raised; without it that is printed."""
+        """`on_error` is told, by the serving thread, what a session or a call raised; None has it printed."""
         self._listeners = list(sockets)
         self._listening = False
         self._port = int(sockets[0].getsockname()[1]) if sockets else 0
@@ -64,9 +55,7 @@ class PortServer:
         self._chunk = memoryview(bytearray(_CHUNK))
         self._connections: set[_Connection] = set()
         self._doomed: list[_Connection] = []
-        self._alarms: list[tuple[float, int, Alarm]] = []
-        self._order = itertools.count()
-        self._cancelled = 0
+        self._alarms = Alarms()
         self._lock = threading.Lock()
         """Guards _calls and _ended; everything else belongs to the serving thread."""
         self._calls: list[Callable[[], object]] = []
@@ -89,13 +78,14 @@ class PortServer:
     def replace(self, old: Service | None, new: Service) -> None:
         """Give new connections to `new`, and close those of `old`; with None, serve `new` too.
 
-        Any thread; returns once that is done. Before `start` only with None.
+        Any thread; returns once that is done.
         """
         if self._is_ours():
             self._swap(old, new)
             return
         done = threading.Event()
-        if self.call(lambda: (self._swap(old, new), done.set())):
+        self.call(lambda: self._swap(old, new))
+        if self.call(done.set):
             done.wait()
 
     def attach(self, sock: socket.socket) -> None:
@@ -104,7 +94,7 @@ class PortServer:
             sock.close()
 
     def call(self, function: Callable[[], object]) -> bool:
-        """Have the serving thread run this soon. Any thread. False, and it never runs, once the server has ended."""
+        """Have the serving thread run this soon. Any thread. False, and it never runs, once all has ended."""
         with self._lock:
             if self._ended:
                 return False
@@ -115,20 +105,11 @@ class PortServer:
 
     def call_at(self, when: float, function: Callable[[], object]) -> Alarm:
         """Have this run at a monotonic time, in seconds. From the serving thread, or before `start`."""
-        alarm = Alarm(function)
-        heapq.heappush(self._alarms, (when, next(self._order), alarm))
-        return alarm
+        return self._alarms.add(when, function)
 
     def cancel(self, alarm: Alarm) -> None:
-        """Make sure the alarm does not go off; nothing if it has. From the serving thread, or before `start`."""
-        if alarm.function is None:
-            return
-        alarm.function = None
-        self._cancelled += 1
-        if self._cancelled > 64 and self._cancelled * 2 > len(self._alarms):
-            self._alarms = [entry for entry in self._alarms if entry[2].function is not None]
-            heapq.heapify(self._alarms)
-            self._cancelled = 0
+        """Keep the alarm from going off; nothing if it has. From the serving thread, or before `start`."""
+        self._alarms.cancel(alarm)
 
     def stop(self, flush_seconds: float = 1.0) -> None:
         """Accept no more, send what is queued for at most so long, close everything, end the thread.
@@ -149,28 +130,16 @@ class PortServer:
     # --- the serving thread
 
     def _serve(self) -> None:
-        select = self._selector.select
+        select, alarms = self._selector.select, self._alarms
         while not (self._stopping and not self._connections):
-            for key, events in select(self._seconds_left() if self._alarms else None):
+            for key, events in select(alarms.seconds_left(monotonic()) if alarms else None):
                 key.data(events)
-            if self._alarms:
-                self._ring()
+            if alarms:
+                for function in alarms.due(monotonic()):
+                    self._guard(function)
             if self._doomed:
                 self._drop_doomed()
         self._end()
-
-    def _seconds_left(self) -> float:
-        return max(0.0, self._alarms[0][0] - monotonic())
-
-    def _ring(self) -> None:
-        now = monotonic()
-        while self._alarms and self._alarms[0][0] <= now:
-            alarm = heapq.heappop(self._alarms)[2]
-            function, alarm.function = alarm.function, None
-            if function is None:
-                self._cancelled -= 1
-            else:
-                self._guard(function)
 
     def _drop_doomed(self) -> None:
         while self._doomed:
@@ -262,12 +231,23 @@ class PortServer:
 class _Connection:
     """One client, and the Peer of its session."""
 
-    __slots__ = ("_closed", "_closing", "_queued", "_server", "_session", "_sock", "address", "service")
+    __slots__ = (
+        "_chunk",
+        "_closed",
+        "_closing",
+        "_queued",
+        "_server",
+        "_session",
+        "_sock",
+        "address",
+        "service",
+    )
 
     def __init__(self, server: PortServer, sock: socket.socket, address: str) -> None:
         self.address = address
         self.service: Service | None = None
         self._server = server
+        self._chunk = server._chunk
         self._sock = sock
         self._session: Session | None = None
         self._queued = bytearray()
@@ -308,31 +288,13 @@ class _Connection:
             self._doom()
 
     def ready(self, events: int) -> None:
-        """The socket can be read or written, unless it was closed since."""
+        """Write what is queued, and have the session take what has come, as far as the socket is ready."""
         if events & _WRITE and not self._closed:
             self._flush()
-        if events & _READ and not self._closing:
-            self._receive()
-
-    def drop(self) -> None:
-        """Close the connection now, and tell the session."""
-        if self._closed:
+        if not events & _READ or self._closing:
             return
-        self._closing = self._closed = True
-        self._server._connections.discard(self)
-        self._server._selector.unregister(self._sock)
-        with suppress(OSError):  # input left unread would have the system discard what was sent last
-            for _ in range(_DRAINED_CHUNKS):
-                if not self._sock.recv_into(self._server._chunk):
-                    break
-        self._sock.close()
-        if self._session is not None:
-            self._server._guard(self._session.lost)
-
-    def _receive(self) -> None:
-        chunk = self._server._chunk
         try:
-            size = self._sock.recv_into(chunk)
+            size = self._sock.recv_into(self._chunk)
         except BlockingIOError:
             return
         except OSError:
@@ -340,7 +302,7 @@ class _Connection:
         if not size:
             self.drop()
             return
-        data = bytes(chunk[:size])
+        data = bytes(self._chunk[:size])
         try:
             session = self._session or self._open(data[:8])
             session.receive(data)
@@ -351,8 +313,23 @@ class _Connection:
             self._server._report(error)
             self.drop()
 
+    def drop(self) -> None:
+        """Close the connection now, and tell the session."""
+        if self._closed:
+            return
+        self._closing = self._closed = True
+        self._server._connections.discard(self)
+        self._server._selector.unregister(self._sock)
+        with suppress(OSError):  # input left unread would have the system discard what was sent last
+            for _ in range(_DRAINED_CHUNKS):
+                if not self._sock.recv_into(self._chunk):
+                    break
+        self._sock.close()
+        if self._session is not None:
+            self._server._guard(self._session.lost)
+
     def _open(self, first: bytes) -> Session:
-        """Begin the session of the first service that claims the connection; raises ValueError when none does."""
+        """Begin a session of the first service that claims the connection; ValueError when none does."""
         for service in self._server._services:
             if service.claims(first):
                 self.service = service

@@ -6,43 +6,74 @@ installed; the launch then runs without, and whoever owns the process decides wh
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from launcher_core.errors import UsageError
 from launcher_core.rules.supervise import Signalled
+from launcher_core.runtime import system
 from launcher_core.runtime.loop import Loop
 
 
 class Signals:
-    """A context in which the given signals become Signalled events of the loop."""
+    """A context in which the given signals become Signalled events of the loop, even where they were blocked.
+
+    An ignored SIGHUP stays ignored, that is what nohup is for. An ignored SIGCHLD does not: the kernel would
+    forget how workers ended. Entering raises UsageError where that cannot be changed.
+    """
 
     def __init__(self, signums: Iterable[int], loop: Loop) -> None:
         self._signums = frozenset(signums)
         self._loop = loop
         self._before: dict[int, Any] = {}
+        self._blocked: set[Any] | None = None
         self._wakeup_before = -1
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is not threading.main_thread():
+            _require_exit_statuses()
             return self
         self._loop.on_byte = self._event
         self._wakeup_before = signal.set_wakeup_fd(self._loop.wake_fd, warn_on_full_buffer=False)
+        before = signal.getsignal(signal.SIGCHLD)
+        if system.keep_exit_statuses():
+            self._before[signal.SIGCHLD] = before
         for signum in self._signums:
-            self._before[signum] = signal.signal(signum, _nothing)
+            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+                self._before[signum] = signal.signal(signum, _nothing)
+        self._blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signums)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._blocked is None:
+            return
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
         for signum, handler in self._before.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
-        if threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(self._wakeup_before)
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._blocked = None
 
     def _event(self, byte: int) -> Signalled | None:
-        return Signalled(byte) if byte in self._signums else None
+        if byte in self._signums:
+            return Signalled(byte)
+        if self._wakeup_before >= 0:  # somebody else's signal, e.g. of an asyncio loop around this launch
+            with suppress(OSError):
+                os.write(self._wakeup_before, bytes((byte,)))
+        return None
 
 
 def _nothing(signum: int, frame: FrameType | None) -> None:
     """The signal's number is already in the wake-up descriptor."""
+
+
+def _require_exit_statuses() -> None:
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        raise UsageError(
+            "this process ignores SIGCHLD, so nobody would know how workers end, and only its main thread can "
+            "change that; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) there, or launch from there"
+        )

@@ -31,9 +31,7 @@ def spawn(program: str, argv: Sequence[str], env: Mapping[str, str], fds: Sequen
     """
     sources, moved = _out_of_the_way(fds)
     try:
-        actions: list[tuple[int, ...]] = [
-            (os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(sources)
-        ]
+        actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(sources)]
         actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(len(fds))]
         return os.posix_spawn(
             program, list(argv), env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_CATCHABLE
@@ -122,9 +120,7 @@ def running_on(chosen: Collection[int] | None) -> Iterator[None]:
     try:
         os.sched_setaffinity(0, chosen)
     except OSError as error:
-        raise OSError(
-            error.errno, f"cannot run on any of the CPUs {sorted(chosen)}: {error.strerror}"
-        ) from error
+        raise OSError(error.errno, f"cannot run on any of the CPUs {sorted(chosen)}: {error.strerror}") from error
     try:
         yield
     finally:
@@ -276,10 +272,15 @@ def end(pid: int, fd: int, seconds: float) -> None:
     reap(pid)
 
 
-def keep_exit_statuses() -> None:
-    """Undo an inherited "ignore" of SIGCHLD, by which the kernel forgets how children ended. Main thread."""
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+def keep_exit_statuses() -> bool:
+    """Undo an "ignore" of SIGCHLD, by which the kernel forgets how children ended; whether there was one.
+
+    Main thread only.
+    """
+    ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    if ignored:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return ignored
 
 
 # --- groups ----------------------------------------------------------------------------------------------

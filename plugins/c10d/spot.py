@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from launcher_core.rules.endpoint import parse_endpoint
+from launcher_core.rules.endpoint import is_loopback, parse_endpoint
 from launcher_core.rules.round import Limits
 from launcher_core.runtime.coordinated import Spot
+from launcher_core.runtime.listening import lookup
 from launcher_plugins.c10d import DEFAULT_PORT
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def choose_spot(params: RendezvousParameters) -> Spot:
         port=port,
         hosting=hosting,
         why=why,
-        bind=params.get("bind") or (host if _is_loopback(host) else None),
+        bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
         limits=limits,
         join_timeout=_seconds(params, "join_timeout", 600),
@@ -60,6 +61,9 @@ def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[s
         if max_nodes == 1:
             raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct --rdzv-endpoint") from error
         return "no", f"{host} is not known here ({error.strerror}), perhaps not yet"
+    if not local and port == 0:
+        raise ValueError(f"{host} is not an address of this machine, and port 0 is only known to the one that binds it; "
+                         f"name the port, as in {host}:{DEFAULT_PORT}")
     if not local:
         return "no", f"{host} is not an address of this machine"
     if port == 0:
@@ -69,7 +73,7 @@ def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[s
 
 def _local_address(host: str) -> str:
     """The first address of `host` that this machine can bind; "" when there is none. Raises gaierror."""
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in lookup(host):
         with socket.socket(family, kind, protocol) as probe:
             try:
                 probe.bind((address[0], 0, *address[2:]))
@@ -77,7 +81,3 @@ def _local_address(host: str) -> str:
                 continue
             return str(address[0])
     return ""
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -9,7 +9,6 @@ from launcher_core.hooks.specs import hookimpl
 from launcher_core.model.capability import Capability
 
 if TYPE_CHECKING:
-    from launcher_core.model.settings import RendezvousParameters
     from launcher_plugins.c10d_store.client import StoreClient
     from launcher_plugins.c10d_store.service import StoreService
 
@@ -24,7 +23,7 @@ class C10dStore:
         return StoreService()
 
     def connect(self, host: str, port: int, timeout: float) -> StoreClient:
-        """A client of the store at this address; `timeout` seconds for connecting, and for each of its waits."""
+        """A client of the store at this address; `timeout` seconds to connect, and for each of its waits."""
         from launcher_plugins.c10d_store.client import StoreClient
 
         return StoreClient(host, port, timeout)

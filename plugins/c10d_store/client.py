@@ -1,7 +1,7 @@
 """A client of a TCPStore server, ours or torch's: one connection, one request at a time, blocking.
 
-Keys travel with a "/" in front, as torch's own client sends them. A wait that runs out of time leaves the client
-usable; any other failure on the way closes it for good, since answers carry no number to tell them apart by.
+Keys travel with a "/" in front, as torch's own client sends them. A wait that runs out of time leaves the
+client usable; any other failure on the way closes it for good: nothing in an answer says what it answers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from time import monotonic, sleep
 from types import TracebackType
 
 from launcher_plugins.c10d_store import wire
-from launcher_plugins.c10d_store.wire import Request
 
 Text = str | bytes
 
@@ -27,8 +26,8 @@ _ATTEMPT_SECONDS = 10.0
 class StoreClient:
     """A connection to a store. Times are seconds; without one, a call takes at most the client's `timeout`.
 
-    Raises TimeoutError when the server did not answer in time, ConnectionError when the connection is lost, and
-    ValueError for a key or a value that is too long to send. One thread at a time is served, others wait.
+    Raises TimeoutError when the server did not answer in time, ConnectionError when the connection is lost,
+    and ValueError for a key or a value that is too long to send. Threads that share one wait for each other.
     """
 
     def __init__(self, host: str, port: int, timeout: float = 300.0) -> None:
@@ -45,50 +44,50 @@ class StoreClient:
 
     def set(self, key: str, value: Text) -> None:
         """Store the value. Not answered: a failure shows with the next call."""
-        self._post(Request(wire.SET, (_key(key), _bytes(value))))
+        self._post(wire.SET, (_key(key), _bytes(value)))
 
     def get(self, key: str, timeout: float | None = None) -> bytes:
         """The value, once there is one."""
         with self._lock:
             self.wait([key], timeout)
-            self._post(Request(wire.GET, (_key(key),)))
+            self._post(wire.GET, (_key(key),))
             return self._read_blob()
 
     def add(self, key: str, delta: int) -> int:
         """Add to the number stored under the key, 0 when absent; the sum."""
-        return self._ask_number(Request(wire.ADD, (_key(key),), delta))
+        return self._ask_number(wire.ADD, (_key(key),), delta)
 
     def append(self, key: str, value: Text) -> None:
         """Add to the end of the value, which may be absent. Not answered."""
-        self._post(Request(wire.APPEND, (_key(key), _bytes(value))))
+        self._post(wire.APPEND, (_key(key), _bytes(value)))
 
     def compare_set(self, key: str, expected: Text, desired: Text) -> bytes:
         """Replace the value if it is as expected (absent: expected empty); what is held then.
 
-        The server sends back `expected`, though nothing is held, when that is not empty and there is no such key.
+        When there is no such key and `expected` is not empty, the server answers `expected`: nothing is held.
         """
         with self._lock:
-            self._post(Request(wire.COMPARE_SET, (_key(key), _bytes(expected), _bytes(desired))))
+            self._post(wire.COMPARE_SET, (_key(key), _bytes(expected), _bytes(desired)))
             return self._read_blob()
 
     def check(self, keys: Iterable[str]) -> bool:
         """Whether all of these exist."""
         with self._lock:
-            self._post(Request(wire.CHECK, [_key(key) for key in keys]))
+            self._post(wire.CHECK, [_key(key) for key in keys])
             return self._read(1) == wire.READY
 
     def delete_key(self, key: str) -> bool:
         """Forget the key; whether it was there."""
-        return self._ask_number(Request(wire.DELETE_KEY, (_key(key),))) > 0
+        return self._ask_number(wire.DELETE_KEY, (_key(key),)) > 0
 
     def num_keys(self) -> int:
         """How many keys there are, those of other kinds of clients included."""
-        return self._ask_number(Request(wire.GETNUMKEYS))
+        return self._ask_number(wire.GETNUMKEYS)
 
     def list_keys(self) -> list[str]:
         """The keys that clients have set, in no order."""
         with self._lock:
-            self._post(Request(wire.LIST_KEYS))
+            self._post(wire.LIST_KEYS)
             keys = [self._read_blob() for _ in range(self._read_number())]
         return [key[1:].decode(errors="surrogateescape") for key in keys if key.startswith(b"/")]
 
@@ -96,19 +95,19 @@ class StoreClient:
         """The values, in order, once there are all."""
         with self._lock:
             self.wait(keys, timeout)
-            self._post(Request(wire.MULTI_GET, [_key(key) for key in keys]))
+            self._post(wire.MULTI_GET, [_key(key) for key in keys])
             return [self._read_blob() for _ in keys]
 
     def multi_set(self, pairs: Mapping[str, Text]) -> None:
         """Store all the values. Not answered."""
         fields = [field for key, value in pairs.items() for field in (_key(key), _bytes(value))]
-        self._post(Request(wire.MULTI_SET, fields))
+        self._post(wire.MULTI_SET, fields)
 
     # --- queues
 
     def queue_push(self, key: str, value: Text) -> None:
         """Append to the queue. Not answered."""
-        self._post(Request(wire.QUEUE_PUSH, (_key(key), _bytes(value))))
+        self._post(wire.QUEUE_PUSH, (_key(key), _bytes(value)))
 
     def queue_pop(self, key: str, timeout: float | None = None) -> bytes:
         """Take the oldest element, once there is one; another client may be faster, then the next."""
@@ -116,13 +115,13 @@ class StoreClient:
         with self._lock:
             while True:
                 self.wait([key], deadline - monotonic())
-                self._post(Request(wire.QUEUE_POP, (_key(key),)))
+                self._post(wire.QUEUE_POP, (_key(key),))
                 if self._read_number() > 0:
                     return self._read_blob()
 
     def queue_len(self, key: str) -> int:
         """How many elements the queue has."""
-        return self._ask_number(Request(wire.QUEUE_LEN, (_key(key),)))
+        return self._ask_number(wire.QUEUE_LEN, (_key(key),))
 
     # --- waiting
 
@@ -130,7 +129,7 @@ class StoreClient:
         """Return once all of these exist. Raises TimeoutError, naming those that do not."""
         names = list(keys)
         with self._lock:
-            if not self._await(Request(wire.WAIT, [_key(key) for key in names]), timeout):
+            if not self._await(timeout, wire.WAIT, [_key(key) for key in names]):
                 missing = [name for name in names if not self.check([name])]
                 raise TimeoutError(
                     f"{self}: waited {self._seconds(timeout):g} s for {_listed(missing or names)}, "
@@ -140,11 +139,11 @@ class StoreClient:
     def barrier(self, key: str, world_size: int, timeout: float | None = None) -> None:
         """Arrive, and return once `world_size` have. Raises TimeoutError; the arrival counts nevertheless."""
         with self._lock:
-            if not self._await(Request(wire.BARRIER, (_key(key),), world_size), timeout):
+            if not self._await(timeout, wire.BARRIER, (_key(key),), world_size):
                 here = self.add(key, 0)
                 raise TimeoutError(
-                    f"{self}: waited {self._seconds(timeout):g} s at barrier {key!r}, where {here} of {world_size} "
-                    "have arrived; is every worker alive, and is the time enough?"
+                    f"{self}: waited {self._seconds(timeout):g} s at barrier {key!r}, where {here} of "
+                    f"{world_size} have arrived; is every worker alive, and is the time enough?"
                 )
 
     def close(self) -> None:
@@ -189,29 +188,29 @@ class StoreClient:
         self._sock = socket.create_connection((self.host, self.port), min(left, _ATTEMPT_SECONDS))
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         nonce = os.getpid()
-        self._send(wire.HELLO + wire.encode(Request(wire.PING, number=nonce)))
+        self._send(wire.HELLO + wire.encode(wire.PING, number=nonce))
         if not self._fill(4, deadline):
             raise TimeoutError("it does not answer")
         if self._take(4) != wire.encode_nonce(nonce):
             raise ConnectionError("what answers there is no store")
 
-    def _post(self, request: Request) -> None:
-        data = wire.encode(request)
+    def _post(self, op: int, fields: Sequence[bytes] = (), number: int = 0) -> None:
+        data = wire.encode(op, fields, number)
         with self._lock:
             self._send(data)
 
-    def _ask_number(self, request: Request) -> int:
+    def _ask_number(self, op: int, fields: Sequence[bytes] = (), number: int = 0) -> int:
         with self._lock:
-            self._post(request)
+            self._post(op, fields, number)
             return self._read_number()
 
-    def _await(self, request: Request, timeout: float | None) -> bool:
+    def _await(self, timeout: float | None, op: int, fields: Sequence[bytes], number: int = 0) -> bool:
         """Whether the wait ended in time; when not, it is cancelled."""
-        self._post(request)
+        self._post(op, fields, number)
         if self._fill(1, self._deadline(timeout)):
             self._take(1)
             return True
-        self._post(Request(wire.CANCEL_WAIT))
+        self._post(wire.CANCEL_WAIT)
         if self._read(1) == wire.WAIT_CANCELED:
             return False
         self._read(1)  # the wait had ended when the cancelling came: both are answered

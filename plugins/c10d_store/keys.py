@@ -1,21 +1,21 @@
-"""The key space of one store, and its rules: who is woken, what a barrier or a queue does. Nothing here does I/O.
+"""The key space of one store, and its rules: who is woken, what a barrier or a queue does. Does no I/O.
 
-Where torch's two servers differ from each other the rules are ours: a waiter is woken exactly when a key it waits
-for comes to exist, each WAIT is answered once, and a queue's push wakes one waiter.
+Where torch's two servers differ from each other the rules are ours: a key wakes those who wait for it exactly
+when it comes to exist, each WAIT is answered once, and what is pushed to a queue wakes one waiter.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, MutableSet, Sequence
 from typing import NamedTuple
 
 Woken = Sequence[Hashable]
 """Clients whose waits are over, one mention for each wait."""
 NOBODY: Woken = ()
 
-_INTEGER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_INTEGER = rb"[ \t\n\v\f\r]*([+-]?[0-9]+)"
 _I64_MIN, _I64_MAX, _U64_SPAN = -(2**63), 2**63 - 1, 2**64
 
 
@@ -33,7 +33,7 @@ class _Wait:
 
     __slots__ = ("client", "missing")
 
-    def __init__(self, client: Hashable, missing: set[_Awaited]) -> None:
+    def __init__(self, client: Hashable, missing: MutableSet[_Awaited]) -> None:
         self.client = client
         self.missing = missing
 
@@ -83,9 +83,9 @@ class KeySpace:
         return total, self.set(key, b"%d" % total)
 
     def compare_set(self, key: bytes, expected: bytes, desired: bytes) -> tuple[bytes, Woken]:
-        """Replace the value if it is as expected (absent: expected empty): (what to tell the client, who is woken).
+        """Replace the value if it is as expected (absent: expected empty): (the answer, who is woken).
 
-        The client is told the value held now; `expected` when there is none, as torch's servers do.
+        The answer is the value held now; `expected` when there is none, as torch's servers have it.
         """
         held = self._values.get(key)
         if held is None and expected:
@@ -131,13 +131,13 @@ class KeySpace:
 
     def has(self, keys: Iterable[bytes]) -> bool:
         """Whether every one of these is a key or a queue with something in it."""
-        for key in keys:  # noqa: SIM110 - a loop, since every wait comes through here and all() costs twice as much
+        for key in keys:  # noqa: SIM110 - every wait comes through here, and all() takes twice the time
             if key not in self._values and key not in self._queues:
                 return False
         return True
 
     def wait(self, client: Hashable, keys: Sequence[bytes]) -> bool:
-        """True when all are there; otherwise the client will be woken when each has come since, even if it left."""
+        """True when all are there; else the client is woken once each has come, be it gone again by then."""
         if self.has(keys):
             return True
         self._register(client, {key for key in keys if not self.has((key,))})
@@ -162,7 +162,7 @@ class KeySpace:
             for awaited in wait.missing:
                 self._unregister(wait, awaited)
 
-    def _register(self, client: Hashable, missing: set[_Awaited]) -> None:
+    def _register(self, client: Hashable, missing: MutableSet[_Awaited]) -> None:
         wait = _Wait(client, missing)
         self._waits.setdefault(client, {})[wait] = None
         for awaited in missing:
@@ -196,7 +196,7 @@ class KeySpace:
 
 def _to_integer(key: bytes, value: bytes) -> int:
     """The number a value begins with, read as C's strtoll reads it."""
-    match = _INTEGER.match(value)
+    match = re.match(_INTEGER, value)
     number = int(match[1]) if match else None
     if number is None or not _I64_MIN <= number <= _I64_MAX:
         raise ValueError(f"the value of {key!r} is no 64-bit number: {value[:40]!r}")

@@ -1,6 +1,6 @@
 """The store's end of a conversation: requests are decoded, done to the key space, and answered.
 
-One thread serves all sessions of a service, so nothing here is locked. No socket: see the Peer that `open` is given.
+One thread serves all sessions of a service, so nothing here is locked. No socket: see Peer in hooks/ports.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from launcher_plugins.c10d_store import wire
 from launcher_plugins.c10d_store.keys import KeySpace, Woken
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""What the requests of one chunk of input may ask for, in bytes."""
+"""Bytes that one request may ask for, or several that come in one piece."""
+MAX_GROWN = MAX_ANSWER // 2
+"""Bytes of a value that APPEND makes: with more it could be stored, and never be read."""
 
 
 class StoreService:
@@ -23,7 +25,7 @@ class StoreService:
         self._space = KeySpace()
 
     def claims(self, first: bytes) -> bool:
-        """Whether a connection that opens with these bytes (at least one, at most eight) speaks this protocol."""
+        """Whether a connection that opens with these bytes (one at least) can speak this protocol."""
         return wire.opens(first)
 
     def open(self, peer: Peer) -> StoreSession:
@@ -44,7 +46,7 @@ class StoreSession:
         self._replies: list[bytes] = []
 
     def receive(self, data: bytes) -> None:
-        """Take the next bytes, split anywhere. Raises ValueError on nonsense; what came before it is answered."""
+        """Take the next bytes, split anywhere. Raises ValueError on nonsense; what preceded it is done."""
         replies = self._replies
         size = 0
         self._receiving = True
@@ -120,8 +122,8 @@ def _delete_key(session: StoreSession, fields: Sequence[bytes], number: int) -> 
 
 def _append(session: StoreSession, fields: Sequence[bytes], number: int) -> bytes:
     key, value = fields
-    if len(session.space.get(key)) + len(value) > MAX_ANSWER // 2:  # or else it could never be read again
-        raise ValueError(f"appends to a value of {len(session.space.get(key))} bytes: at most {MAX_ANSWER // 2}")
+    if len(session.space.get(key)) + len(value) > MAX_GROWN:
+        raise ValueError(f"APPEND makes the value of {key!r} longer than {MAX_GROWN} bytes")
     _wake(session.space.append(key, value))
     return b""
 

@@ -75,6 +75,4 @@ def read_value(result: int, pid: int) -> Any:
             return pickle.load(file)
         except Exception as error:  # the classes in it may raise anything
             reason = f"{type(error).__name__}: {error}"
-            raise ValueError(
-                f"what the function in process {pid} returned cannot be read: {reason}"
-            ) from error
+            raise ValueError(f"what the function in process {pid} returned cannot be read: {reason}") from error

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
+READY_WITHIN = 30.0
+"""Seconds. It takes a child a millisecond or two."""
 _READY = b"\n"
 
 
@@ -42,24 +44,37 @@ def fork(setup: Setup) -> int:
     # A handler that ran in the child would act as the parent, and write to the parent's wake-up descriptor.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        with warnings.catch_warnings():
-            # Python 3.12 warns of any fork with threads; this module is made for them.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        pid = _fork()
         if pid == 0:
             _live(setup, parent, report, die_with)
-    except OSError:
-        os.close(ready)
-        raise
+        os.close(report)
+        report = -1
+        _await(pid, ready)
+        return pid
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(report)
-    problem = os.read(ready, 4096).removeprefix(_READY)
-    os.close(ready)
+        for fd in (ready, report):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of any fork with threads; this module is made for them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _await(pid: int, ready: int) -> None:
+    """Return when the child is set up, or has ended; else end it and raise OSError with its reason."""
+    if not system.wait_readable(ready, READY_WITHIN):
+        problem = f"it was not ready within {READY_WITHIN:g} seconds"
+    else:
+        problem = os.read(ready, 4096).removeprefix(_READY).decode()
     if problem:
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise OSError(f"a forked worker could not be set up: {problem.decode()}")
-    return pid
+        raise OSError(f"a forked worker could not be set up: {problem}")
 
 
 def _import_what_the_child_needs() -> None:

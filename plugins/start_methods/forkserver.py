@@ -147,9 +147,7 @@ class Server:
                 socket.send_fds(self._control, [server.QUESTION.pack(what, pid)], fds)
                 answer = self._control.recv(server.ANSWER.size)
         if len(answer) != server.ANSWER.size:
-            raise ConnectionError(
-                f"the fork server (pid {self._pid}) does not answer; its workers end with it"
-            )
+            raise ConnectionError(f"the fork server (pid {self._pid}) does not answer; its workers end with it")
         problem, number = server.ANSWER.unpack(answer)
         if problem:
             raise OSError(problem, f"the fork server could not do it: {os.strerror(problem)}")

@@ -41,9 +41,7 @@ def wanted(command: Command, method: str) -> Callable[..., Any]:
     """The command's function; raises ValueError when it has none."""
     if command.function is None:
         name = command.name or " ".join(command.argv)
-        raise ValueError(
-            f"start method {method} starts Python functions, and {name!r} is a command: use exec"
-        )
+        raise ValueError(f"start method {method} starts Python functions, and {name!r} is a command: use exec")
     return command.function
 
 

@@ -11,6 +11,7 @@ import os
 import pickle
 import struct
 import sys
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from launcher_core.runtime import system
@@ -35,6 +36,7 @@ def main(file: IO[bytes], header: dict[str, Any]) -> NoReturn:
 
     system.parent_death()(header["parent"])
     file.close()
+    import_module("multiprocessing.spawn")  # once, for all the workers to come
     with socket.socket(fileno=CONTROL) as control:
         control.set_inheritable(False)
         while _answer(control):

@@ -32,7 +32,7 @@ def launcher_declare() -> Declaration:
 @hookimpl
 def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) -> Meeting:
     """A coordinated meeting at the endpoint, hosted by the node whose rank is 0."""
-    from launcher_core.rules.endpoint import parse_endpoint
+    from launcher_core.rules.endpoint import is_loopback, parse_endpoint
     from launcher_core.rules.round import Limits
     from launcher_core.runtime.coordinated import CoordinatedMeeting, Spot
 
@@ -44,13 +44,12 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
     host, port = parse_endpoint(params.endpoint, default_port=None)
     if params.max_nodes == 1:
         _check_known(host)
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
     spot = Spot(
         host=host,
         port=port,
         hosting="no" if rank else "yes",
         why=f"this is node {rank}; node 0 hosts",
-        bind=params.get("bind") or (host if loopback else None),
+        bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
         limits=Limits(params.max_nodes, params.max_nodes, max_restarts=int(params.get("max_restarts", 0))),
         join_timeout=float(params.get("timeout", 900)),
@@ -62,8 +61,10 @@ def _check_known(host: str) -> None:
     """Raise ValueError when the host has no address here. With more nodes its name may only come up later."""
     import socket
 
+    from launcher_core.runtime.listening import lookup
+
     try:
-        socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        lookup(host)
     except socket.gaierror as error:
         where = "--master-addr or --rdzv-endpoint"
         raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct {where}") from error

@@ -82,14 +82,18 @@ class Clients:
 
 
 def ask(pipe: Connection) -> None:
-    """Serve one Clients: (port, clients) connects, seconds has each make pairs in a thread; sends how many."""
+    """Serve one Clients: (port, clients) connects, seconds has each make pairs; answers how many."""
     from torch.distributed import TCPStore
 
     def connect(port: int) -> Any:
-        return TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+        return TCPStore(
+            "127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60)
+        )
 
     connected: dict[int, list[Any]] = {}
-    with ThreadPoolExecutor(128) as pool:  # torch looks up names when it connects: one by one that can take minutes
+    with ThreadPoolExecutor(
+        128
+    ) as pool:  # torch looks up names when it connects: all at once, or it takes long
         while True:
             port, clients = pipe.recv()
             stores = connected.setdefault(port, [])
@@ -111,7 +115,8 @@ def make_pairs(store: Any, until: float) -> int:
 
 def measure(server: Server, processes: list[Clients], clients: int, seconds: float) -> tuple[float, float]:
     """(Pairs a second, the server's CPU microseconds for each)."""
-    shares = [clients // len(processes) + (index < clients % len(processes)) for index in range(len(processes))]
+    share, rest = divmod(clients, len(processes))
+    shares = [share + (index < rest) for index in range(len(processes))]
     for process, share in zip(processes, shares, strict=True):
         process.pipe.send((server.port, share))
     for process in processes:
@@ -121,6 +126,18 @@ def measure(server: Server, processes: list[Clients], clients: int, seconds: flo
         process.pipe.send(seconds)
     pairs = sum(process.pipe.recv() for process in processes)
     return pairs / seconds, (server.cpu_seconds() - cpu) / pairs * 1e6
+
+
+def report(clients: int, rounds: list[dict[str, tuple[float, float]]]) -> None:
+    """Print a line for each server."""
+    for name in rounds[0]:
+        rate = statistics.median(each[name][0] for each in rounds)
+        cost = statistics.median(each[name][1] for each in rounds)
+        ratio = statistics.median(each[name][0] / each["torch libuv"][0] for each in rounds)
+        print(
+            f"{clients:4} clients  {name:13} {rate:8.0f} pairs/s  {cost:5.0f} us CPU  ratio {ratio:.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -134,15 +151,16 @@ def main() -> None:
     processes = [Clients() for _ in range(PROCESSES)]
     try:
         for clients in options.clients:
-            rounds = [
-                {name: measure(server, processes, clients, options.seconds) for name, server in servers.items()}
-                for _ in range(options.rounds)
-            ]
-            for name in servers:
-                rate = statistics.median(each[name][0] for each in rounds)
-                cost = statistics.median(each[name][1] for each in rounds)
-                ratio = statistics.median(each[name][0] / each["torch libuv"][0] for each in rounds)
-                print(f"{clients:4} clients  {name:13} {rate:8.0f} pairs/s  {cost:5.0f} us CPU  ratio {ratio:.2f}")
+            report(
+                clients,
+                [
+                    {
+                        name: measure(each, processes, clients, options.seconds)
+                        for name, each in servers.items()
+                    }
+                    for _ in range(options.rounds)
+                ],
+            )
     finally:
         for server in servers.values():
             server.stop()

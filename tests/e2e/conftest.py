@@ -96,6 +96,13 @@ def marked(mark: str) -> set[int]:
     return found
 
 
+def temporary(tmp: Path) -> Path:
+    """Where this test's launches have their temporary files."""
+    folder = tmp / "tmp"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 class Launcher:
     """Starts launches for one test."""
 
@@ -104,7 +111,7 @@ class Launcher:
         self.mark = uuid.uuid4().hex
         self.running: list[Running] = []
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("PET_", "TORCHELASTIC"))}
-        self.env |= {MARK: self.mark, "TEST_SENTINEL_PARENT": "FOOBAR"}
+        self.env |= {MARK: self.mark, "TEST_SENTINEL_PARENT": "FOOBAR", "TMPDIR": str(temporary(tmp))}
         self.env.pop("OMP_NUM_THREADS", None)
         self.wrapper: list[str] = []
         """Words that run the launcher as their last argument, e.g. in another namespace."""
@@ -253,6 +260,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[InPr
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     monkeypatch.setenv("TEST_SENTINEL_PARENT", "FOOBAR")
+    monkeypatch.setenv("TMPDIR", str(temporary(tmp_path)))
     monkeypatch.chdir(tmp_path)
     yield InProcess()
     until(lambda: not marked(mark), f"processes left behind: {describe(marked(mark))}", 2.0)
@@ -280,6 +288,12 @@ def distribution(
     yield make
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[..., object]:
+    """`until`, for tests."""
+    return until
 
 
 @pytest.fixture

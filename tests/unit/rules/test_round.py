@@ -210,4 +210,4 @@ def test_roles_count_their_own_ranks_in_group_order():
         (0, Join(node("c", 1, role="trainer"))),
     )
 
-    assert [one[4:8] for one in told] == [(0, 6, 0, 3), (2, 6, 0, 3), (5, 6, 2, 3)]
+    assert [(one.base_rank, one.world_size, one.base_role_rank, one.role_world_size) for one in told] == [(0, 6, 0, 3), (2, 6, 0, 3), (5, 6, 2, 3)]

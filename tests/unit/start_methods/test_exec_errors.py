@@ -32,9 +32,7 @@ def test_the_first_executable_on_the_path_wins(tmp_path: Path) -> None:
     assert find_program("train", {"PATH": path}) == second
 
 
-def test_an_empty_entry_of_the_path_is_the_current_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_entry_of_the_path_is_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "train")
     monkeypatch.chdir(tmp_path)
     assert find_program("train", {"PATH": "/nowhere:"}) == "./train"

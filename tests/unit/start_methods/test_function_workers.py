@@ -64,7 +64,5 @@ def test_the_function_wanted_is_the_commands() -> None:
     [(Command(("train.sh", "-v")), "'train.sh -v'"), (Command(("sh",), name="job"), "'job'")],
 )
 def test_a_command_is_no_function(command: Command, name: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"start method spawn starts Python functions, and {name} is a command"
-    ):
+    with pytest.raises(ValueError, match=f"start method spawn starts Python functions, and {name} is a command"):
         parcel.wanted(command, "spawn")

@@ -1,0 +1,61 @@
+"""Calls that are due at some time, in the order of their times. Reads no clock: the time is an argument."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+
+
+class Alarm:
+    """One call to come; `cancel` takes it back."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function: Callable[[], object] | None = function
+
+
+class Alarms:
+    """A heap of alarms. Cancelled ones stay in it until they are due or the most of it."""
+
+    __slots__ = ("_cancelled", "_heap", "_order")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._order = count()
+        self._cancelled = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def add(self, when: float, function: Callable[[], object]) -> Alarm:
+        """Have `due` give the function at that time; of equal times the one added first comes first."""
+        alarm = Alarm(function)
+        heapq.heappush(self._heap, (when, next(self._order), alarm))
+        return alarm
+
+    def cancel(self, alarm: Alarm) -> None:
+        """Keep the alarm from going off; nothing if it has."""
+        if alarm.function is None:
+            return
+        alarm.function = None
+        self._cancelled += 1
+        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].function is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def seconds_left(self, now: float) -> float | None:
+        """How long nothing is due; None for ever."""
+        return max(0.0, self._heap[0][0] - now) if self._heap else None
+
+    def due(self, now: float) -> Iterator[Callable[[], object]]:
+        """Each function whose time has come, to be called before the next is asked for."""
+        while self._heap and self._heap[0][0] <= now:
+            alarm = heapq.heappop(self._heap)[2]
+            function, alarm.function = alarm.function, None
+            if function is None:
+                self._cancelled -= 1
+            else:
+                yield function

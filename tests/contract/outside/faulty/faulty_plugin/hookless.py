@@ -1,0 +1,1 @@
+"""No plugin at all."""

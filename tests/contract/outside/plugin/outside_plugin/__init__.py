@@ -1,0 +1,1 @@
+"""Plugins of another distribution. Of the launcher they import `hookimpl`, some of them nothing at all."""
