@@ -60,7 +60,7 @@ def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWork
     common = Group(
         config.nproc_per_node, config.role, config.run_id, config.max_restarts, config.virtual_local_rank
     )
-    unknown: dict[str, str] = {} if ranks_known else dict.fromkeys(_LATER, AT_START)
+    unknown = dict.fromkeys(() if ranks_known else _LATER, AT_START)
     ports = {name: described[name] for name in ("MASTER_ADDR", "MASTER_PORT") if name in described}
     base = {**os.environ, **config.worker_env}
     planned = []

@@ -28,8 +28,7 @@ TYPE_CHECKING = False  # the checker knows it by its name; importing typing woul
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
-
-    from launcher_core.worker.failure import ProcessFailure
+    from typing import Any
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -111,7 +110,7 @@ class ChildFailedError(LauncherError):
     def __init__(
         self,
         name: str,
-        failures: Mapping[int, ProcessFailure],
+        failures: Mapping[int, Any],
         root: int | None = None,
         report: str = "",
     ) -> None:
@@ -123,7 +122,7 @@ class ChildFailedError(LauncherError):
         self.report = report
         super().__init__(report or f"{name} FAILED (ranks {', '.join(map(str, self.failures))})")
 
-    def get_first_failure(self) -> tuple[int, ProcessFailure]:
+    def get_first_failure(self) -> tuple[int, Any]:
         """The (global rank, failure) that came first; by its time of failure where no root was given."""
         root = self.root
         if root is None:

@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Over, Regroup, Trouble, Waiting
-from launcher_core.rules.supervise import Alarm, Hung, Rang, Signalled
+from launcher_core.rules.steps import Alarm, Hung, Rang, Signalled
 
 
 class Teller:

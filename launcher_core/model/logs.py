@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import IntFlag
 from typing import NamedTuple
+
 _DIGITS = ("0", "1", "2", "3")
 
 

@@ -16,6 +16,27 @@ from launcher_core.errors import StuckError
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
+from launcher_core.rules.steps import (
+    EVENTS,
+    AgentEvent,
+    Alarm,
+    Arm,
+    Disarm,
+    Effect,
+    Exited,
+    Hung,
+    Join,
+    Kill,
+    Leave,
+    Rang,
+    Say,
+    Signalled,
+    Start,
+    StartFailed,
+    Sweep,
+    TellFailed,
+    TellFinished,
+)
 
 
 class State(Enum):
@@ -27,17 +48,6 @@ class State(Enum):
     AWAITING = "awaiting"
     FINISHING = "finishing"
     DONE = "done"
-
-
-class Alarm(Enum):
-    """The agent's alarms, each armed at most once at a time."""
-
-    GRACE = "grace"
-    """Workers that were asked to stop have had their time."""
-    REAP = "reap"
-    """Workers that were sent SIGKILL should be gone."""
-    BARRIER = "barrier"
-    """The other nodes have had their time to finish."""
 
 
 class Patience(Value):
@@ -76,104 +86,6 @@ class Agent(Value):
         return tuple(exit for exit in self.exits if exit.code != 0 and not exit.stopped)
 
 
-# --- events: News of the meeting, and these -------------------------------------------------------------
-
-
-class Exited(Value):
-    """A worker has ended."""
-
-    exit: WorkerExit
-
-
-class StartFailed(Value):
-    """The group could not be started; whatever had started is gone."""
-
-    error: Exception
-
-
-class Hung(Value):
-    """A watch says that the group makes no progress or is not healthy."""
-
-    reason: str
-
-
-class Signalled(Value):
-    """The launcher got a signal."""
-
-    signum: int
-
-
-class Rang(Value):
-    """An alarm's time has come."""
-
-    alarm: Alarm
-
-
-EVENTS = (Formed, Regroup, Over, Waiting, Trouble, Exited, StartFailed, Hung, Signalled, Rang)
-AgentEvent = Formed | Regroup | Over | Waiting | Trouble | Exited | StartFailed | Hung | Signalled | Rang
-
-
-# --- effects --------------------------------------------------------------------------------------------
-
-
-class Join(Value):
-    """Ask the meeting for a place in the next round."""
-
-
-class Start(Value):
-    """Start the whole group."""
-
-    place: Place
-
-
-class Kill(Value):
-    """Send a signal to the process groups of these workers."""
-
-    signum: int
-    local_ranks: tuple[int, ...]
-
-
-class Sweep(Value):
-    """All workers have ended: kill what they left in their process groups, reap, show their last output."""
-
-
-class Arm(Value):
-    """Set an alarm, in seconds from now."""
-
-    alarm: Alarm
-    seconds: float
-
-
-class Disarm(Value):
-    """Take all alarms back."""
-
-
-class TellFailed(Value):
-    """Tell the meeting that this node's workers failed."""
-
-    round: int
-    reason: str
-
-
-class TellFinished(Value):
-    """Tell the meeting that this node's workers succeeded."""
-
-    round: int
-
-
-class Leave(Value):
-    """Tell the meeting that this node goes away."""
-
-    reason: str
-
-
-class Say(Value):
-    """Show people what is going on; `about` is the event that caused it."""
-
-    about: Any
-
-
-Effect = Join | Start | Kill | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
 Step = tuple[Agent, tuple[Effect, ...]]
 
 

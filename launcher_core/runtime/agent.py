@@ -14,10 +14,11 @@ from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.news import Trouble
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules import supervise as rules
+from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
-from launcher_core.rules.supervise import Agent, Exited, Hung, Patience, StartFailed, State
+from launcher_core.rules.steps import Exited, Hung, StartFailed
+from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import worker_env
 from launcher_core.runtime.events import Diary
@@ -94,16 +95,16 @@ class LocalAgent:
             try:
                 self._warden.start()
                 self._parts.meeting.start(self._loop.post)
-                self._take(rules.begin(self._agent))
+                self._take(begin(self._agent))
                 while self._agent.state is not State.DONE:
                     for event in self._loop.wait():
-                        self._take(rules.step(self._agent, event))
+                        self._take(step(self._agent, event))
                 return Ending(self._agent, self._group.values, self._failures, self._group.dest)
             finally:
                 self._close()
 
-    def _take(self, step: rules.Step) -> None:
-        self._agent, effects = step
+    def _take(self, taken: Step) -> None:
+        self._agent, effects = taken
         for effect in effects:
             self._DO[type(effect)](self, effect)
 
@@ -121,7 +122,7 @@ class LocalAgent:
 
     # --- effects ----------------------------------------------------------------------------------------
 
-    def _join(self, effect: rules.Join) -> None:
+    def _join(self, effect: steps.Join) -> None:
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
@@ -130,7 +131,7 @@ class LocalAgent:
         self._diary.joining()
         self._parts.meeting.join(self._node)
 
-    def _start(self, effect: rules.Start) -> None:
+    def _start(self, effect: steps.Start) -> None:
         place = effect.place
         self._diary.formed(place)
         self._workers = workers(place, self._config.nproc_per_node)
@@ -178,10 +179,10 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(self._group.ended(local))
 
-    def _kill(self, effect: rules.Kill) -> None:
+    def _kill(self, effect: steps.Kill) -> None:
         self._group.kill(effect.signum, effect.local_ranks)
 
-    def _sweep(self, effect: rules.Sweep) -> None:
+    def _sweep(self, effect: steps.Sweep) -> None:
         for watch in self._parts.watches:
             watch.stop()
         for exit in self._agent.exits:
@@ -201,13 +202,13 @@ class LocalAgent:
             stopped=exit.stopped,
         )
 
-    def _arm(self, effect: rules.Arm) -> None:
-        self._loop.arm(rules.Rang(effect.alarm), effect.seconds)
+    def _arm(self, effect: steps.Arm) -> None:
+        self._loop.arm(steps.Rang(effect.alarm), effect.seconds)
 
-    def _disarm(self, effect: rules.Disarm) -> None:
+    def _disarm(self, effect: steps.Disarm) -> None:
         self._loop.disarm()
 
-    def _tell_failed(self, effect: rules.TellFailed) -> None:
+    def _tell_failed(self, effect: steps.TellFailed) -> None:
         first = self._agent.failures[0] if self._agent.failures else None
         failure = {
             "local_rank": first.local_rank if first else None,
@@ -231,26 +232,26 @@ class LocalAgent:
         error = read_failure(exit.local_rank, self._failure(exit)).error
         return f": {error.summary()}" if error else ""
 
-    def _tell_finished(self, effect: rules.TellFinished) -> None:
+    def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
 
-    def _leave(self, effect: rules.Leave) -> None:
+    def _leave(self, effect: steps.Leave) -> None:
         self._parts.meeting.leave(effect.reason)
 
-    def _say(self, effect: rules.Say) -> None:
+    def _say(self, effect: steps.Say) -> None:
         self._tell(effect.about)
 
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
-        rules.Join: _join,
-        rules.Start: _start,
-        rules.Kill: _kill,
-        rules.Sweep: _sweep,
-        rules.Arm: _arm,
-        rules.Disarm: _disarm,
-        rules.TellFailed: _tell_failed,
-        rules.TellFinished: _tell_finished,
-        rules.Leave: _leave,
-        rules.Say: _say,
+        steps.Join: _join,
+        steps.Start: _start,
+        steps.Kill: _kill,
+        steps.Sweep: _sweep,
+        steps.Arm: _arm,
+        steps.Disarm: _disarm,
+        steps.TellFailed: _tell_failed,
+        steps.TellFinished: _tell_finished,
+        steps.Leave: _leave,
+        steps.Say: _say,
     }
 
 

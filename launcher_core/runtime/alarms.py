@@ -19,20 +19,18 @@ class Alarm:
 class Alarms:
     """A heap of alarms. Cancelled ones stay in it until they are due or the most of it."""
 
-    __slots__ = ("_cancelled", "_heap", "_order")
+    __slots__ = ("_cancelled", "_order", "heap")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self.heap: list[tuple[float, int, Alarm]] = []
+        """(Time, number, alarm), the next one first; always the same list."""
         self._order = count()
         self._cancelled = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._heap)
 
     def add(self, when: float, function: Callable[[], object]) -> Alarm:
         """Have `due` give the function at that time; of equal times the one added first comes first."""
         alarm = Alarm(function)
-        heapq.heappush(self._heap, (when, next(self._order), alarm))
+        heapq.heappush(self.heap, (when, next(self._order), alarm))
         return alarm
 
     def cancel(self, alarm: Alarm) -> None:
@@ -41,19 +39,19 @@ class Alarms:
             return
         alarm.function = None
         self._cancelled += 1
-        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].function is not None]
-            heapq.heapify(self._heap)
+        if self._cancelled > 64 and self._cancelled * 2 > len(self.heap):
+            self.heap[:] = [entry for entry in self.heap if entry[2].function is not None]
+            heapq.heapify(self.heap)
             self._cancelled = 0
 
     def seconds_left(self, now: float) -> float | None:
         """How long nothing is due; None for ever."""
-        return max(0.0, self._heap[0][0] - now) if self._heap else None
+        return max(0.0, self.heap[0][0] - now) if self.heap else None
 
     def due(self, now: float) -> Iterator[Callable[[], object]]:
         """Each function whose time has come, to be called before the next is asked for."""
-        while self._heap and self._heap[0][0] <= now:
-            alarm = heapq.heappop(self._heap)[2]
+        while self.heap and self.heap[0][0] <= now:
+            alarm = heapq.heappop(self.heap)[2]
             function, alarm.function = alarm.function, None
             if function is None:
                 self._cancelled -= 1

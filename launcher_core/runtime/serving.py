@@ -1,4 +1,4 @@
-"""One port, one thread, one selector loop: the protocols of a job share it, told apart by their first bytes.
+"""One port, one thread, one loop: the protocols of a job share it, told apart by their first bytes.
 
 Knows no protocol: see Service, Session and Peer in hooks/ports.py. What a connection does wrong costs that
 connection, and nobody else anything.
@@ -7,7 +7,6 @@ connection, and nobody else anything.
 from __future__ import annotations
 
 import errno
-import selectors
 import socket
 import sys
 import threading
@@ -19,6 +18,7 @@ from time import monotonic
 from launcher_core.hooks.ports import Service, Session
 from launcher_core.runtime.alarms import Alarm, Alarms
 from launcher_core.runtime.listening import PortInUse, listen
+from launcher_core.runtime.readiness import IN, OUT, Readiness
 
 __all__ = ["MAX_QUEUED", "Alarm", "PortInUse", "PortServer", "listen"]
 
@@ -33,7 +33,6 @@ _DRAINED_CHUNKS = 16
 _ACCEPTED_AT_ONCE = 64
 _PAUSE_SECONDS = 0.2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class PortServer:
@@ -51,7 +50,7 @@ class PortServer:
         self._port = int(sockets[0].getsockname()[1]) if sockets else 0
         self._services = list(services)
         self._on_error = on_error or _print_error
-        self._selector = selectors.DefaultSelector()
+        self._readiness = Readiness()
         self._chunk = memoryview(bytearray(_CHUNK))
         self._connections: set[_Connection] = set()
         self._doomed: list[_Connection] = []
@@ -71,7 +70,7 @@ class PortServer:
 
     def start(self) -> None:
         """Serve from now on, in a thread of its own."""
-        self._selector.register(self._awake, _READ, self._run_calls)
+        self._readiness.watch(self._awake.fileno(), IN, self._run_calls)
         self._listen()
         self._thread.start()
 
@@ -130,11 +129,12 @@ class PortServer:
     # --- the serving thread
 
     def _serve(self) -> None:
-        select, alarms = self._selector.select, self._alarms
+        wait, calls, alarms = self._readiness.wait, self._readiness.calls, self._alarms
         while not (self._stopping and not self._connections):
-            for key, events in select(alarms.seconds_left(monotonic()) if alarms else None):
-                key.data(events)
-            if alarms:
+            for fd, events in wait(alarms.seconds_left(monotonic()) if alarms.heap else None):
+                if fd in calls:
+                    calls[fd](events)
+            if alarms.heap:
                 for function in alarms.due(monotonic()):
                     self._guard(function)
             if self._doomed:
@@ -170,13 +170,13 @@ class PortServer:
             self._listening = True
             for listener in self._listeners:
                 listener.setblocking(False)
-                self._selector.register(listener, _READ, partial(self._accept, listener))
+                self._readiness.watch(listener.fileno(), IN, partial(self._accept, listener))
 
     def _listen_no_more(self) -> None:
         if self._listening:
             self._listening = False
             for listener in self._listeners:
-                self._selector.unregister(listener)
+                self._readiness.forget(listener.fileno())
 
     def _accept(self, listener: socket.socket, events: int) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -196,7 +196,7 @@ class PortServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(self, sock, address)
         self._connections.add(connection)
-        self._selector.register(sock, _READ, connection.ready)
+        self._readiness.watch(sock.fileno(), IN, connection.ready)
 
     def _swap(self, old: Service | None, new: Service) -> None:
         if old is None:
@@ -223,7 +223,7 @@ class PortServer:
         for function in self._take_calls():  # somebody may be waiting for what they do
             self._guard(function)
         self._drop_all()
-        self._selector.close()
+        self._readiness.close()
         for sock in (*self._listeners, self._awake, self._waker):
             sock.close()
 
@@ -270,7 +270,7 @@ class _Connection:
                 return
             if sent == len(data):
                 return
-            self._server._selector.modify(self._sock, _READ | _WRITE, self.ready)
+            self._server._readiness.change(self._sock.fileno(), IN | OUT)
         if len(self._queued) + len(data) - sent > MAX_QUEUED:
             self._doom()
         else:
@@ -282,16 +282,16 @@ class _Connection:
             return
         if self._queued:
             self._closing = True
-            self._server._selector.modify(self._sock, _WRITE, self.ready)
+            self._server._readiness.change(self._sock.fileno(), OUT)
             self._server.call_at(monotonic() + _LINGER_SECONDS, self.drop)
         else:
             self._doom()
 
     def ready(self, events: int) -> None:
         """Write what is queued, and have the session take what has come, as far as the socket is ready."""
-        if events & _WRITE and not self._closed:
+        if self._queued and not self._closed:
             self._flush()
-        if not events & _READ or self._closing:
+        if self._closing or not events & ~OUT:
             return
         try:
             size = self._sock.recv_into(self._chunk)
@@ -319,7 +319,7 @@ class _Connection:
             return
         self._closing = self._closed = True
         self._server._connections.discard(self)
-        self._server._selector.unregister(self._sock)
+        self._server._readiness.forget(self._sock.fileno())
         with suppress(OSError):  # input left unread would have the system discard what was sent last
             for _ in range(_DRAINED_CHUNKS):
                 if not self._sock.recv_into(self._chunk):
@@ -350,7 +350,7 @@ class _Connection:
             if self._closing:
                 self.drop()
             else:
-                self._server._selector.modify(self._sock, _READ, self.ready)
+                self._server._readiness.change(self._sock.fileno(), IN)
 
     def _doom(self) -> None:
         """Have it dropped soon, not now: a session may be at work, and would be told in the midst of it."""

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from launcher_core.errors import UsageError
-from launcher_core.rules.supervise import Signalled
+from launcher_core.rules.steps import Signalled
 from launcher_core.runtime import system
 from launcher_core.runtime.loop import Loop
 

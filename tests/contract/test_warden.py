@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,16 +24,18 @@ pytestmark = pytest.mark.timeout(60)
 DEADLINE = 20.0
 SHELLS = [shell for shell in ("/bin/sh", "/bin/bash") if os.path.exists(shell)]
 EVERY = pytest.mark.parametrize("shell", [*SHELLS, "/no/such/shell"])
-FAMILY = "sleep 600 & echo $!; setsid sleep 600 & echo $!; exec sleep 600"
+FAMILY = "sleep 600 & echo $!; (setsid sh -c 'echo $$; exec sleep 600' &); exec sleep 600"
 
 
 class Group:
-    """A worker with a child in its group, and another that made a session of its own."""
+    """A worker with a child in its group, and another that has a session of its own and no parent any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: Mapping[str, str] | None = None) -> None:
         reading, writing = os.pipe()
         null = os.open(os.devnull, os.O_RDWR)
-        self.leader = system.spawn("/bin/sh", ["sh", "-c", FAMILY], os.environ, (null, writing, null))
+        self.leader = system.spawn(
+            "/bin/sh", ["sh", "-c", FAMILY], {**os.environ, **(mark or {})}, (null, writing, null)
+        )
         os.close(writing)
         os.close(null)
         with open(reading) as file:
@@ -113,7 +115,7 @@ from test_warden import Group
 from launcher_core.runtime.warden import Warden
 warden = Warden(sys.argv[1])
 warden.start()
-groups = [Group() for _ in range(3)]
+groups = [Group(mark) for mark in (warden.mark, {}, warden.mark)]
 for group in groups:
     warden.guard(group.leader)
 warden.release(groups[1].leader)
@@ -134,7 +136,7 @@ def test_a_killed_agent_takes_its_guarded_groups_with_it_and_no_other(shell: str
     first, released, last = json.loads(process.stdout.readline() or "[[], [], []]")
     watches: list[int] = []
     try:
-        expected = [*first, *last] if shell in SHELLS else [*first[:2], *last[:2]]
+        expected = [*first, *last]
         watches = [system.pid_fd(pid) for pid in (*expected, *released)]
         process.kill()
         ended = [system.wait_readable(fd, DEADLINE) for fd in watches[: len(expected)]]
@@ -159,11 +161,23 @@ def test_closing_leaves_a_released_group_alone(warden: Warden, group: Group) -> 
 
 
 @EVERY
-def test_closing_ends_a_group_that_is_still_guarded(warden: Warden, shell: str, group: Group, other: Group) -> None:
+def test_closing_ends_a_group_that_is_still_guarded(warden: Warden, group: Group, other: Group) -> None:
     warden.guard(group.leader)
     warden.close()
-    assert group.ended() == [True, True, shell in SHELLS]
+    assert group.ended() == [True, True, False]
     assert other.runs()
+
+
+@EVERY
+def test_a_clean_end_spares_even_what_carries_the_mark(warden: Warden) -> None:
+    marked = Group(warden.mark)
+    try:
+        warden.guard(marked.leader)
+        warden.release(marked.leader)
+        warden.close()
+        assert marked.runs()
+    finally:
+        marked.end()
 
 
 @EVERY
@@ -230,3 +244,44 @@ def test_a_warden_holds_nothing_of_the_agents(warden: Warden) -> None:
     until(lambda: os.readlink(f"/proc/{pid}/cwd") == "/")
     assert names == {"0": "socket", "1": "/dev/null", "2": "/dev/null"}
     assert (os.getsid(pid), os.getpgid(pid)) == (pid, pid)
+
+
+UNANNOUNCED = """
+import json, os, sys
+sys.path[:0] = json.loads(sys.argv[2])
+from launcher_core.runtime import system
+from launcher_core.runtime.warden import Warden
+warden = Warden(sys.argv[1])
+warden.start()
+streams = (0, os.open(os.devnull, os.O_RDWR), 2)
+print("ready", *warden.mark.values(), flush=True)
+while True:
+    system.spawn("/bin/sleep", ["sleep", "600"], warden.mark, streams)
+"""
+
+
+def carriers(mark: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in path.read_text(errors="replace"):
+                found.append(int(path.parent.name))
+    return found
+
+
+@EVERY
+def test_a_worker_that_was_being_started_when_the_agent_was_killed_is_found_by_its_mark(shell: str) -> None:
+    path = json.dumps([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", UNANNOUNCED, shell, path]
+    for _ in range(5):
+        process = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        mark = process.stdout.readline().split()[1]
+        until(lambda mark=mark: bool(carriers(mark)))  # type: ignore[misc]
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+        try:
+            until(lambda mark=mark: not carriers(mark))  # type: ignore[misc]
+        finally:
+            for pid in carriers(mark):
+                os.kill(pid, signal.SIGKILL)

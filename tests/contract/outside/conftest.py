@@ -39,7 +39,9 @@ def launcher_of(tmp_path: Path) -> Iterator[Callable[[Path], Launcher]]:
     made: list[Launcher] = []
 
     def make(python: Path) -> Launcher:
-        made.append(Launcher(tmp_path, python))
+        folder = tmp_path / f"launches{len(made)}"
+        folder.mkdir()
+        made.append(Launcher(folder, python))
         return made[-1]
 
     yield make

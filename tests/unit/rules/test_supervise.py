@@ -8,10 +8,8 @@ import pytest
 
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.supervise import (
+from launcher_core.rules.steps import (
     EVENTS,
-    TABLE,
-    Agent,
     Alarm,
     Arm,
     Disarm,
@@ -20,19 +18,16 @@ from launcher_core.rules.supervise import (
     Join,
     Kill,
     Leave,
-    Patience,
     Rang,
     Say,
     Signalled,
     Start,
     StartFailed,
-    State,
     Sweep,
     TellFailed,
     TellFinished,
-    begin,
-    step,
 )
+from launcher_core.rules.supervise import TABLE, Agent, Patience, State, begin, step
 
 PLACE = Place(0, 0, 1, 0, 3, 0, 3, "127.0.0.1", 1)
 PATIENCE = Patience(grace=5, reap=7, barrier=9)
