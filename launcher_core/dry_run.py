@@ -65,7 +65,7 @@ def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWork
     base = {**os.environ, **config.worker_env}
     planned = []
     for worker in workers(place, config.nproc_per_node):
-        env = {**config.worker_env, **worker_env(worker, place, common, base), **ports, **unknown}
+        env: dict[str, str] = {**config.worker_env, **worker_env(worker, place, common, base), **ports, **unknown}
         env["TORCHELASTIC_ERROR_FILE"] = AT_START
         planned.append(_worker(prepared, worker, env, ranks_known=ranks_known))
     return tuple(planned)

@@ -36,8 +36,8 @@ class Teller:
         if isinstance(about, Waiting):
             return _waiting(about)
         if isinstance(about, Regroup):
-            what = "restarting all workers" if about.restart else "regrouping, which costs no restart"
-            return f"{about.reason}; {what}"
+            count = f"restart {about.restarts} of {about.max_restarts}"
+            return f"{about.reason}; {count if about.restart else 'regrouping, which costs no restart'}"
         if isinstance(about, Signalled):
             return self._signalled(about)
         if isinstance(about, Rang):

@@ -39,8 +39,8 @@ def lacks(plugin: Any, wanted: Sequence[str], implemented: Mapping[str, Any]) ->
 
 
 def signature(hook: str) -> str:
-    """The hook as its specification has it, on one line."""
-    return f"{hook}{inspect.signature(getattr(specs, hook))}"
+    """The hook as its specification has it, on one line; annotations without the quotes that inspect shows."""
+    return f"{hook}{inspect.signature(getattr(specs, hook))}".replace("'", "")
 
 
 def _arguments(function: Any) -> list[str]:

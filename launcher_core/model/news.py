@@ -18,6 +18,9 @@ class Regroup(Value):
     reason: str
     restart: bool = False
     """Whether this cost the job a restart (a worker failed), or is a change of members, which is free."""
+    restarts: int = 0
+    """Restarts that have been spent, this one included, and how many there are in all."""
+    max_restarts: int = 0
 
 
 class Over(Value):

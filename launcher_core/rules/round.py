@@ -35,6 +35,8 @@ class Limits(Value):
     high: int
     last_call: float = 30.0
     max_restarts: int = 0
+    fixed_ranks: bool = False
+    """Whether a node's rank is the user's choice, so that no two live nodes may ask for the same."""
 
 
 class Round(Value):
@@ -50,6 +52,8 @@ class Round(Value):
     """Ids of nodes of the last round that are alive and have not come back yet."""
     finished: frozenset[str] = frozenset()
     """Ids of seated nodes whose workers have all succeeded."""
+    away: frozenset[str] = frozenset()
+    """Ids of those among the finished that did not wait for the others: they will not come back."""
     deadline: float | None = None
     """When the last call ends."""
     restarts: int = 0
@@ -120,6 +124,9 @@ class Dismiss(Value):
     round: int
     reason: str
     restart: bool
+    restarts: int = 0
+    """Restarts that the job has spent, this one included."""
+    max_restarts: int = 0
 
 
 class Park(Value):
@@ -129,11 +136,13 @@ class Park(Value):
 
 
 class End(Value):
-    """Tell a node: the job is over."""
+    """Tell a node: the job is over, at least for this node."""
 
     to: str
     succeeded: bool
     reason: str
+    refused: bool = False
+    """Whether it is only this node that may not take part; the job goes on without it."""
 
 
 Outcome = Seat | Dismiss | Park | End
@@ -150,7 +159,7 @@ def apply(
     if isinstance(change, Join):
         round = _join(round, change.node, limits, told)
     elif isinstance(change, Leave):
-        round = _leave(round, change, told)
+        round = _leave(round, change, limits, told)
     elif isinstance(change, Failed):
         round = _failed(round, change, limits, told)
     elif isinstance(change, Finished):
@@ -177,25 +186,40 @@ def _without(nodes: Sequence[Node], id: str) -> tuple[Node, ...]:
 
 
 def _join(round: Round, node: Node, limits: Limits, told: list[Outcome]) -> Round:
+    holder = _holder(round, node) if limits.fixed_ranks else None
+    if holder is not None:
+        taken = f"node rank {node.node_rank} is taken by {holder.name}; give each node its own --node-rank"
+        told.append(End(node.id, False, taken, refused=True))
+        return round
     round = round._replace(
         here=(*_without(round.here, node.id), node), expected=round.expected - {node.id}
     )
     if round.phase is not Phase.RUNNING:
         return round
     if node.id in _ids(round.seated):
-        return _dismiss(round, f"{node.name} started over", told, gone=node.id)
+        return _dismiss(round, f"{node.name} started over", limits, told, gone=node.id)
     if len(round.seated) < limits.high:
-        return _dismiss(round, f"{node.name} joined", told)
+        return _dismiss(round, f"{node.name} joined", limits, told)
     told.append(Park(node.id))
     return round
 
 
-def _leave(round: Round, change: Leave, told: list[Outcome]) -> Round:
+def _holder(round: Round, node: Node) -> Node | None:
+    """The live node that has the rank which `node` asks for; None when there is no such node."""
+    alive = _ids(round.seated) - round.away if round.phase is Phase.RUNNING else round.expected
+    live = (*round.here, *(one for one in round.seated if one.id in alive))
+    same = (one for one in live if one.node_rank == node.node_rank and one.id != node.id)
+    return None if node.node_rank is None else next(same, None)
+
+
+def _leave(round: Round, change: Leave, limits: Limits, told: list[Outcome]) -> Round:
     name = next((node.name for node in round.seated if node.id == change.id), change.id)
     round = round._replace(here=_without(round.here, change.id), expected=round.expected - {change.id})
-    if round.phase is Phase.RUNNING and change.id in _ids(round.seated) and change.id not in round.finished:
-        return _dismiss(round, f"{name} is gone: {change.reason}", told, gone=change.id)
-    return round
+    if round.phase is not Phase.RUNNING or change.id not in _ids(round.seated):
+        return round
+    if change.id in round.finished:
+        return round._replace(away=round.away | {change.id})
+    return _dismiss(round, f"{name} is gone: {change.reason}", limits, told, gone=change.id)
 
 
 def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -> Round:
@@ -205,7 +229,7 @@ def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -
         return round
     if round.restarts >= limits.max_restarts:
         return _end(round, False, change.reason, told)
-    return _dismiss(round._replace(restarts=round.restarts + 1), change.reason, told, restart=True)
+    return _dismiss(round._replace(restarts=round.restarts + 1), change.reason, limits, told, restart=True)
 
 
 def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
@@ -218,10 +242,16 @@ def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
 
 
 def _dismiss(
-    round: Round, reason: str, told: list[Outcome], restart: bool = False, gone: str | None = None
+    round: Round,
+    reason: str,
+    limits: Limits,
+    told: list[Outcome],
+    restart: bool = False,
+    gone: str | None = None,
 ) -> Round:
-    back = [node.id for node in round.seated if node.id != gone]
-    told.extend(Dismiss(id, round.number, reason, restart) for id in back)
+    back = [node.id for node in round.seated if node.id != gone and node.id not in round.away]
+    spent = (round.restarts, limits.max_restarts)
+    told.extend(Dismiss(id, round.number, reason, restart, *spent) for id in back)
     return round._replace(
         phase=Phase.GATHERING, expected=frozenset(back), finished=frozenset(), deadline=None, reason=reason
     )
@@ -264,6 +294,7 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
         seated=tuple(seated),
         expected=frozenset(),
         finished=frozenset(),
+        away=frozenset(),
         deadline=None,
     )
 

@@ -73,7 +73,8 @@ def report(
     facts = [
         *_grid("cause", _cause(failed)),
         *_grid("where", _where(failed.error)),
-        *_grid("worker", [_worker(failed, restarts, max_restarts)]),
+        *_grid("worker", [_worker(failed)]),
+        *_grid("restarts", [_restarts(restarts, max_restarts)]),
         *_grid("blamed", [reason] if others or is_echo(failed) else []),
         *_grid("note", [failed.problem] if failed.problem else []),
     ]
@@ -167,10 +168,15 @@ def _where(error: PythonError | None) -> list[str]:
     return [f"{frame.file}:{frame.line}{inside}", *([f"    {frame.source}"] if frame.source else [])]
 
 
-def _worker(failed: Failed, restarts: int, max_restarts: int) -> str:
-    used = f", after {restarts} of {max_restarts} restarts" if max_restarts else ""
-    ranks = f"rank {failed.rank} (local rank {failed.local_rank})"
-    return f"{ranks}, pid {failed.pid}, {ending(failed.exit_code)}{used}"
+def _worker(failed: Failed) -> str:
+    return f"rank {failed.rank} (local rank {failed.local_rank}), pid {failed.pid}, {ending(failed.exit_code)}"
+
+
+def _restarts(spent: int, allowed: int) -> str:
+    """Why there was not another one, where that is known."""
+    if not allowed:
+        return "none: --max-restarts is 0"
+    return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 
 def _also(root: Failed, others: Sequence[Failed]) -> list[str]:

@@ -12,7 +12,7 @@ from launcher_core.errors import LauncherError, StartError, UsageError
 from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
-from launcher_core.model.news import Trouble
+from launcher_core.model.news import Over, Trouble
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
@@ -126,6 +126,7 @@ class LocalAgent:
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
+            self._parts.meeting.leave(reason)  # the others may go on: closing would end the job for all
             self._loop.post(Trouble(UsageError(f"this node must not join round {round}: {reason}")))
             return
         self._diary.joining()
@@ -219,7 +220,9 @@ class LocalAgent:
         verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
         reason = f"{effect.reason} on {self._node.name}{self._because(first)}"
         if verdict == "stop":
-            self._parts.meeting.abandon(f"{reason}; a policy decided not to restart")
+            reason = f"{reason}; a policy decided not to restart"
+            self._tell(Over(False, reason))
+            self._parts.meeting.abandon(reason)
         else:
             self._parts.meeting.failed(effect.round, reason)
 

@@ -281,7 +281,7 @@ class CoordinatedMeeting:
             fields = {key: value for key, value in message.items() if key != "type"}
             self._tell(Formed(Place(**fields)))
         elif kind == "dismiss":
-            self._tell(Regroup(message["round"], message["reason"], message["restart"]))
+            self._tell(Regroup(**{key: value for key, value in message.items() if key != "type"}))
         elif kind == "park":
             self._deadline = None
             high = self._spot.limits.high

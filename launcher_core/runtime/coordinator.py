@@ -181,6 +181,11 @@ class AgentSession:
         self._why_gone = reason
         self._peer.close()
 
+    def refuse(self, reason: str) -> None:
+        """Send this agent away."""
+        self._peer.send(frame("refused", reason=reason))
+        self.drop("it was refused")
+
     def tell(self, outcome: Outcome, terms: Terms, port: int) -> None:
         """Send an outcome."""
         if isinstance(outcome, Seat):
@@ -189,10 +194,13 @@ class AgentSession:
             address = {"master_addr": terms.master_addr, "master_port": port}
             self._peer.send(frame("seat", **place, **address))
         elif isinstance(outcome, Dismiss):
-            fields = {"round": outcome.round, "reason": outcome.reason, "restart": outcome.restart}
+            fields = outcome._asdict()
+            del fields["to"]
             self._peer.send(frame("dismiss", **fields))
         elif isinstance(outcome, Park):
             self._peer.send(frame("park"))
+        elif isinstance(outcome, End) and outcome.refused:
+            self.refuse(outcome.reason)
         elif isinstance(outcome, End):
             self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason))
 
@@ -227,8 +235,7 @@ class AgentSession:
             raise ValueError(f"message {kind!r} came before hello")
         refusal = self._coordinator.refusal(message.get("run_id"))
         if refusal:
-            self._peer.send(frame("refused", reason=refusal))
-            self.drop("it was refused")
+            self.refuse(refusal)
             return
         self._welcome = True
         self._peer.send(self._coordinator.welcome)

@@ -28,6 +28,8 @@ KEPT_BYTES = 64 * 1024
 """How much of the end of a worker's stderr is kept for the report."""
 PACE_SECONDS = 0.005
 """Files that are written all the time are read this often, so that many lines are one write."""
+HOLD_SECONDS = 0.04
+"""How long the beginning of a line on stderr waits for the rest of it."""
 POLL_SECONDS = 0.02
 MANY_READS = 64
 """More than a full pipe or terminal holds: what was there when the reading began has been read."""
@@ -80,14 +82,21 @@ class Tail:
 
 
 class Capture:
-    """Copies what comes through a pipe or pseudo-terminal to the console unchanged, and keeps its end."""
+    """Copies what comes through a pipe or pseudo-terminal to the console unchanged, and keeps its end.
 
-    __slots__ = ("_decoder", "console", "ended", "fd", "kept")
+    `by_line`: the beginning of a line waits for its end, `HOLD_SECONDS` at most (`due` is when it is shown as it
+    is), so that workers do not tear each other's lines. On a terminal nothing waits: bars draw, prompts show.
+    """
 
-    def __init__(self, fd: int, console: Console) -> None:
+    __slots__ = ("_by_line", "_decoder", "_held", "console", "due", "ended", "fd", "kept")
+
+    def __init__(self, fd: int, console: Console, *, by_line: bool = False) -> None:
         self.fd = fd
         self.console = console
         self.ended = False
+        self.due: float | None = None
+        self._by_line = by_line
+        self._held = b""
         self.kept = bytearray()
         self._decoder = None if console.fd >= 0 else _utf8_decoder()
         os.set_blocking(fd, False)
@@ -102,13 +111,38 @@ class Capture:
             chunk = b""
         if not chunk:
             self.ended = True
+            self.show_held()
             return False
         self.kept += chunk
         if len(self.kept) > 2 * KEPT_BYTES:
             del self.kept[:-KEPT_BYTES]
-        # a stream of text gets whole characters: what ends inside of one waits for the rest
-        self.console.add(self._decoder(chunk).encode() if self._decoder else chunk)
+        self._pass_on(chunk)
         return True
+
+    def show_held(self) -> None:
+        """Show the beginning of a line without waiting for its end any longer."""
+        held, self._held, self.due = self._held, b"", None
+        self._show(held)
+
+    def _pass_on(self, chunk: bytes) -> None:
+        if not self._by_line:
+            self._show(chunk)
+            return
+        data = self._held + chunk
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if len(data) - cut > READ_BYTES:
+            cut = len(data)
+        if cut:
+            self.due = None
+            self._show(data[:cut])
+        self._held = data[cut:]
+        if self._held and self.due is None:
+            self.due = monotonic() + HOLD_SECONDS
+
+    def _show(self, data: bytes) -> None:
+        # a stream of text gets whole characters: what ends inside of one waits for the rest
+        if data:
+            self.console.add(self._decoder(data).encode() if self._decoder else data)
 
     def read_all(self, deadline: float) -> None:
         """Copy everything that is there now; a writer that never pauses is left at the deadline."""
@@ -188,6 +222,7 @@ class OutputThread:
         """Show everything that the workers, who are gone, left to read; close it all."""
         for capture in tuple(self._captures):
             capture.read_all(deadline)
+            capture.show_held()
             self._end(capture)
         for tail in self._tails:
             _unless_unreadable(tail.finish, monotonic())
@@ -221,7 +256,7 @@ class OutputThread:
     def _patience(self) -> float | None:
         if self._unread:
             return 0.0
-        times = [tail.lines.due for tail in self._tails]
+        times = [*(tail.lines.due for tail in self._tails), *(capture.due for capture in self._captures)]
         soonest = min((at for at in (*times, self._look_at) if at is not None), default=None)
         return None if soonest is None else max(0.0, soonest - monotonic())
 
@@ -264,6 +299,9 @@ class OutputThread:
         for tail in self._tails:
             if tail.lines.due is not None and tail not in self._unread:
                 tail.show(tail.lines.tick(now))
+        for capture in self._captures:
+            if capture.due is not None and now >= capture.due:
+                capture.show_held()
 
     # --- when to look at files
 

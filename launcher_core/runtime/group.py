@@ -87,14 +87,12 @@ class Group:
                 argv = (*command.argv[:1], *(expand(arg, local) for arg in command.argv[1:]))
                 mine = command._replace(argv=argv, args=args)
                 with system.running_on(self._cpus[local] if self._cpus else None):
-                    child = self._starter.start(mine, {**inherited, **envs[local]}, streams[local])
+                    env = {**inherited, **self._warden.mark, **envs[local]}
+                    child = self._starter.start(mine, env, streams[local])
                 self._children[local] = child
                 self._warden.guard(child.pid)
         except BaseException:
-            self.kill(SIGKILL, tuple(self._children))
-            for child in self._children.values():
-                _readable(child.fd, 10.0)
-            self.sweep(values=False)
+            self.abandon()
             raise
         finally:
             os.close(null)
@@ -118,8 +116,20 @@ class Group:
             if local not in local_ranks:
                 system.kill_group(child.pid, signum)
 
+    def abandon(self) -> None:
+        """Kill and sweep whoever is there, whatever state it is in."""
+        if self._children:
+            self.kill(SIGKILL, tuple(self._children))
+            give_up = monotonic() + KILLED_WITHIN
+            for child in self._children.values():
+                system.wait_readable(child.fd, max(0.0, give_up - monotonic()))
+            self.sweep(values=False)
+
     def sweep(self, *, values: bool) -> None:
-        """End what the workers left behind in their groups, read their values, show their last output."""
+        """End what the workers left behind in their groups, read their values, show their last output.
+
+        Without `values` the workers did not end well: what they started elsewhere ends, too.
+        """
         for local, child in self._children.items():
             system.kill_group(child.pid, SIGKILL)
             if values:

@@ -69,7 +69,7 @@ class HandlerMeeting:
         self._watching = False
         if self._restarts < self._max_restarts:
             self._restarts += 1
-            self._tell(Regroup(round, reason, restart=True))
+            self._tell(Regroup(round, reason, True, self._restarts, self._max_restarts))
         else:
             self._tell(Over(False, reason))
 
@@ -153,7 +153,8 @@ class HandlerMeeting:
         waiting = self._handler.num_nodes_waiting()
         if waiting > 0:
             self._watching = False
-            self._tell(Regroup(self._round, f"{waiting} node(s) wait to be let in"))
+            spent = (self._restarts, self._max_restarts)
+            self._tell(Regroup(self._round, f"{waiting} node(s) wait to be let in", False, *spent))
 
     def _join(self, node: Node) -> None:
         info = self._handler.next_rendezvous()

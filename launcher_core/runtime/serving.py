@@ -31,7 +31,8 @@ _CHUNK = 64 * 1024
 """What is read at a time, into one buffer for all: to make one for each read costs more than the reading."""
 _DRAINED_CHUNKS = 16
 _ACCEPTED_AT_ONCE = 64
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 1.0
+"""How long nothing is accepted once descriptors have run out."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -183,7 +184,7 @@ class PortServer:
             try:
                 sock, address = listener.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED:  # the listener stays readable: without a pause this would spin
+                if error.errno in _EXHAUSTED:  # the listener stays readable: without a pause, for ever
                     self._report(error)
                     self._listen_no_more()
                     self.call_at(monotonic() + _PAUSE_SECONDS, self._listen)
@@ -192,7 +193,7 @@ class PortServer:
 
     def _adopt(self, sock: socket.socket, address: str) -> None:
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
+        with suppress(OSError):  # not a TCP socket; or it was reset already, as reading will show
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(self, sock, address)
         self._connections.add(connection)

@@ -315,6 +315,25 @@ def group_alive(pgid: int) -> bool:
     return any(_runs_in(pid, pgid) for pid in everybody)
 
 
+def carriers(variable: Mapping[str, str]) -> list[int]:
+    """Pids of processes that were executed with this variable; a fork shows what its parent was executed with."""
+    wanted = {os.fsencode(f"{name}={value}") for name, value in variable.items()}
+    found = []
+    for pid in _everybody():
+        with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if wanted <= set(file.read().split(b"\0")):
+                found.append(pid)
+    return found
+
+
+def _everybody() -> list[int]:
+    """All pids, where /proc shows them."""
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []
+
+
 def _runs_in(pid: int, pgid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

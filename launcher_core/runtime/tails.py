@@ -181,9 +181,10 @@ class _Opening:
             return fd
         if report_lines <= 0:
             return 2
-        ours, theirs = _terminal(console.fd) if _is_terminal(console.fd) else os.pipe()
+        terminal = _is_terminal(console.fd)
+        ours, theirs = _terminal(console.fd) if terminal else os.pipe()
         self._child_ends.append(theirs)
-        capture = Capture(ours, console)
+        capture = Capture(ours, console, by_line=not terminal)
         self.captures.append(capture)
         self.stderr_of[rank] = capture
         return theirs

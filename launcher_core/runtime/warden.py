@@ -87,9 +87,8 @@ for look in range(9):
 class Warden:
     """The agent's end of its warden. Nothing here blocks or raises but `start` and, for a moment, `close`.
 
-    The order matters: `expect` a worker right before it is started, and `guard` its group right after;
-    `release` the group when it was killed and before its leader is reaped, because from then on its number may
-    become another's.
+    The order matters: `guard` a group right after its leader was started; `release` it when the group was
+    killed and before its leader is reaped, because from then on its number may become another's.
     """
 
     def __init__(self, shell: str = SHELL) -> None:
@@ -97,7 +96,6 @@ class Warden:
         """To be in the environment of every worker: the warden finds those by it that it was not told of."""
         self._shell = shell
         self._guarded: set[int] = set()
-        self._expected = b""
         self._unsent = bytearray()
         self._process: tuple[int, int] | None = None
         self._line: socket.socket | None = None
@@ -115,18 +113,9 @@ class Warden:
             raise
         self._line = ours
 
-    def expect(self, mark: bytes) -> None:
-        """Have the group of whoever carries the mark killed if this process ends before the next `guard`.
-
-        `mark` is one of its variables, NAME=value, that nobody else has. With b"" nobody is expected any more.
-        """
-        self._expected = b"" if b"\n" in mark else mark
-        self._say(b"?" + self._expected)
-
     def guard(self, pgid: int) -> None:
         """Have the group killed if this process ends before it is released."""
         self._guarded.add(pgid)
-        self._expected = b""
         self._say(b"+%d" % pgid)
 
     def release(self, pgid: int) -> None:
@@ -193,7 +182,6 @@ class Warden:
             system.end(*self._process, 0)
             self._line = self._process = None
         self._unsent = bytearray(b"".join(b"+%d\n" % pgid for pgid in self._guarded))
-        self._unsent += b"?%b\n" % self._expected
         with suppress(OSError):
             self.start()
             self._send()

@@ -44,6 +44,7 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
     host, port = parse_endpoint(params.endpoint, default_port=None)
     if params.max_nodes == 1:
         _check_known(host)
+    nodes, restarts = params.max_nodes, int(params.get("max_restarts", 0))
     spot = Spot(
         host=host,
         port=port,
@@ -51,7 +52,7 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
         why=f"this is node {rank}; node 0 hosts",
         bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
-        limits=Limits(params.max_nodes, params.max_nodes, max_restarts=int(params.get("max_restarts", 0))),
+        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True),
         join_timeout=float(params.get("timeout", 900)),
     )
     return CoordinatedMeeting(spot, store)

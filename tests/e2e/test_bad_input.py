@@ -7,11 +7,12 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from in_process import Distributions, InProcess
+from launches import Launcher
 
 from launcher_core.errors import NodesError, PluginError, UsageError
 
@@ -28,7 +29,7 @@ class Case(NamedTuple):
     args: tuple[str, ...]
     says: tuple[str, ...]
     """What the error contains: the value that is wrong, and what to do about it."""
-    env: Mapping[str, str] = {}
+    env: dict[str, str] = {}  # noqa: RUF012 - never changed
     kind: type[BaseException] = UsageError
     """What main() raises; SystemExit where the words cannot be read at all."""
 
@@ -59,11 +60,16 @@ CASES = [
     plugin("--event-log-handler", "jsonll", "launcher.event_recorders", "did you mean jsonl?"),
     plugin("--policy", "patience", "launcher.policies", "none is"),
     Case(
-        "unknown store", ("--rdzv-conf=store=c10x", "ok.py"),
-        ("--rdzv-conf store=c10x: no plugin of that name", "did you mean c10d?"), kind=PluginError,
+        "unknown store",
+        ("--rdzv-conf=store=c10x", "ok.py"),
+        ("--rdzv-conf store=c10x: no plugin of that name", "did you mean c10d?"),
+        kind=PluginError,
     ),
-    Case("exec for a function", ("--run-path", "--start-method=exec", "ok.py"),
-         ("--start-method=exec", "does not start Python functions")),
+    Case(
+        "exec for a function",
+        ("--run-path", "--start-method=exec", "ok.py"),
+        ("--start-method=exec", "does not start Python functions"),
+    ),
     value("--event-log-handler=jsonl={here}/text/events", "{here}/text", "name another one with"),
     value("--event-log-handler=null=x", "null='x'", "write null"),
     # what to run
@@ -72,8 +78,11 @@ CASES = [
     Case("not executable", ("--no-python", "{here}/text"), ("{here}/text: ", "not executable", "chmod +x")),
     Case("not there", ("--no-python", "./missing.sh"), ("./missing.sh: no such program", "check the path")),
     Case("not on PATH", ("--no-python", "no-such-program"), ("no-such-program", "on PATH", "./no-such-program")),
-    Case("a module without Python", ("--no-python", "--module", "ok"),
-         ("--module and --no-python exclude each other", "leave one of them out")),
+    Case(
+        "a module without Python",
+        ("--no-python", "--module", "ok"),
+        ("--module and --no-python exclude each other", "leave one of them out"),
+    ),
     Case("PYTHON_EXEC empty", ("ok.py",), ("PYTHON_EXEC is empty; unset it",), {"PYTHON_EXEC": ""}),
     Case("PYTHON_EXEC wrong", ("ok.py",), ("PYTHON_EXEC=/no/python", "unset it"), {"PYTHON_EXEC": "/no/python"}),
     # how many
@@ -88,26 +97,49 @@ CASES = [
     value("--nproc-per-node=1.5", "--nproc-per-node='1.5'", "write a number"),
     Case("two nodes alone", ("--standalone", "--nnodes=2", "ok.py"), ("--standalone", "--nnodes=2", "leave one")),
     # where to meet
-    Case("static without a port", (STATIC, "--rdzv-endpoint=localhost", "ok.py"),
-         ("--rdzv-endpoint='localhost'", "the port is missing; write HOST:PORT")),
-    Case("a port that is none", (C10D, "--rdzv-endpoint=localhost:http", "ok.py"),
-         ("'localhost:http'", "write a number up to 65535")),
+    Case(
+        "static without a port",
+        (STATIC, "--rdzv-endpoint=localhost", "ok.py"),
+        ("--rdzv-endpoint='localhost'", "the port is missing; write HOST:PORT"),
+    ),
+    Case(
+        "a port that is none",
+        (C10D, "--rdzv-endpoint=localhost:http", "ok.py"),
+        ("'localhost:http'", "write a number up to 65535"),
+    ),
     Case("a port too large", ("--master-port=70000", "ok.py"), ("--master-port=70000", "1 to 65535")),
     Case("a URL", (C10D, "--rdzv-endpoint=tcp://host:1", "ok.py"), ("'tcp://host:1'", "write HOST, HOST:PORT")),
-    Case("an unknown host, c10d", (C10D, "--rdzv-endpoint=host.invalid:29400", "ok.py"),
-         ("'host.invalid'", "correct --rdzv-endpoint")),
-    Case("an unknown host, static", ("--master-addr=host.invalid", "--master-port=29500", "ok.py"),
-         ("'host.invalid'", "correct --master-addr")),
-    Case("an unknown host, two nodes",
-         (C10D, "--nnodes=2", "--rdzv-endpoint=host.invalid:29400", "--rdzv-conf=join_timeout=0.5", "ok.py"),
-         ("host.invalid:29400", "correct --rdzv-endpoint")),
-    Case("an unknown key", (C10D, "--rdzv-conf=join_timout=5", "ok.py"),
-         ("c10d has no key 'join_timout'", "did you mean join_timeout?")),
-    Case("a key without a value", (C10D, "--rdzv-conf=join_timeout", "ok.py"),
-         ("'join_timeout' has no value", "write join_timeout=VALUE")),
+    Case(
+        "an unknown host, c10d",
+        (C10D, "--rdzv-endpoint=host.invalid:29400", "ok.py"),
+        ("'host.invalid'", "correct --rdzv-endpoint"),
+    ),
+    Case(
+        "an unknown host, static",
+        ("--master-addr=host.invalid", "--master-port=29500", "ok.py"),
+        ("'host.invalid'", "correct --master-addr"),
+    ),
+    Case(
+        "an unknown host, two nodes",
+        (C10D, "--nnodes=2", "--rdzv-endpoint=host.invalid:29400", "--rdzv-conf=join_timeout=0.5", "ok.py"),
+        ("host.invalid:29400", "correct --rdzv-endpoint"),
+    ),
+    Case(
+        "an unknown key",
+        (C10D, "--rdzv-conf=join_timout=5", "ok.py"),
+        ("c10d has no key 'join_timout'", "did you mean join_timeout?"),
+    ),
+    Case(
+        "a key without a value",
+        (C10D, "--rdzv-conf=join_timeout", "ok.py"),
+        ("'join_timeout' has no value", "write join_timeout=VALUE"),
+    ),
     Case("no key", (C10D, "--rdzv-conf==5", "ok.py"), ("'=5' is no KEY=VALUE pair", "write e.g.")),
-    Case("seconds that are none", (C10D, "--rdzv-conf=join_timeout=soon", "ok.py"),
-         ("join_timeout='soon'", "write a number of seconds")),
+    Case(
+        "seconds that are none",
+        (C10D, "--rdzv-conf=join_timeout=soon", "ok.py"),
+        ("join_timeout='soon'", "write a number of seconds"),
+    ),
     Case("a rank outside", (STATIC, "--nnodes=2", "--node-rank=2", "ok.py"), ("--node-rank=2", "0 to 1")),
     # failures and stopping
     value("--max-restarts=-1", "--max-restarts=-1", "write 0 or more"),
@@ -166,7 +198,7 @@ def files(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*") if not ignored.fullmatch(path.name)}
 
 
-def refused(launcher: Any, here: Path, args: tuple[str, ...], env: Mapping[str, str] | None = None) -> str:
+def refused(launcher: Launcher, here: Path, args: tuple[str, ...], env: dict[str, str] | None = None) -> str:
     """The error of a launch from the shell, which is a paragraph, was refused, and did nothing."""
     before = files(here)
     code, out, err = launcher.run(*args, env=env)
@@ -180,7 +212,7 @@ def refused(launcher: Any, here: Path, args: tuple[str, ...], env: Mapping[str, 
 
 
 @pytest.mark.parametrize("case", BY_NAME)
-def test_the_shell_is_told_what_is_wrong_and_what_to_do(launcher: Any, here: Path, case: Case) -> None:
+def test_the_shell_is_told_what_is_wrong_and_what_to_do(launcher: Launcher, here: Path, case: Case) -> None:
     args = tuple(arg.format(here=here) for arg in case.args)
     text = refused(launcher, here, args, case.env)
     for says in case.says:
@@ -189,7 +221,7 @@ def test_the_shell_is_told_what_is_wrong_and_what_to_do(launcher: Any, here: Pat
 
 @pytest.mark.parametrize("case", BY_NAME)
 def test_main_raises_what_the_shell_is_told(
-    in_process: Any, here: Path, case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    in_process: InProcess, here: Path, case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, text in case.env.items():
         monkeypatch.setenv(name, text)
@@ -210,30 +242,53 @@ def test_main_raises_what_the_shell_is_told(
 # --- plugins that are there, and do not work --------------------------------------------------------------
 
 BROKEN = {
-    "raises": ("[launcher.logs_specs]\nbroken = broken_plugin\n", "1 / 0\n",
-               "failed to import", "broken_plugin.py", "ZeroDivisionError: division by zero"),
-    "exits": ("[launcher.logs_specs]\nbroken = broken_plugin\n", "raise SystemExit(3)\n",
-              "failed to import", "broken_plugin.py", "SystemExit: 3"),
-    "lacks a dependency": ("[launcher.logs_specs]\nbroken = broken_plugin\n", "import no_such_package.part\n",
-                           "needs no_such_package", "pip install no_such_package"),
-    "is not there": ("[launcher.logs_specs]\nbroken = other_module\n", "",
-                     "its module other_module does not exist", "cannot be imported"),
-    "lacks the hook": ("[launcher.logs_specs]\nbroken = broken_plugin\n", "",
-                       "does not implement launcher_make_logs_specs(config: ", "it implements no hook at all"),
+    "raises": (
+        "[launcher.logs_specs]\nbroken = broken_plugin\n",
+        "1 / 0\n",
+        "failed to import",
+        "broken_plugin.py",
+        "ZeroDivisionError: division by zero",
+    ),
+    "exits": (
+        "[launcher.logs_specs]\nbroken = broken_plugin\n",
+        "raise SystemExit(3)\n",
+        "failed to import",
+        "broken_plugin.py",
+        "SystemExit: 3",
+    ),
+    "lacks a dependency": (
+        "[launcher.logs_specs]\nbroken = broken_plugin\n",
+        "import no_such_package.part\n",
+        "needs no_such_package",
+        "pip install no_such_package",
+    ),
+    "is not there": (
+        "[launcher.logs_specs]\nbroken = other_module\n",
+        "",
+        "its module other_module does not exist",
+        "cannot be imported",
+    ),
+    "lacks the hook": (
+        "[launcher.logs_specs]\nbroken = broken_plugin\n",
+        "",
+        "does not implement launcher_make_logs_specs(config: ",
+        "it implements no hook at all",
+    ),
     "misspells an argument": (
         "[launcher.logs_specs]\nbroken = broken_plugin\n",
         "from launcher_core import hookimpl\n@hookimpl\ndef launcher_make_logs_specs(confg):\n    pass\n",
-        "confg", "launcher_make_logs_specs(config: ",
+        "confg",
+        "launcher_make_logs_specs(config: ",
     ),
 }
 
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_plugin_is_named_with_its_distribution(
-    launcher: Any, in_process: Any, distribution: Any, here: Path, how: str
+    launcher: Launcher, in_process: InProcess, distributions: Distributions, here: Path, how: str
 ) -> None:
     entry_points, source, *says = BROKEN[how]
-    distribution("broken-logs", entry_points, broken_plugin=source)
+    distributions.install("broken-logs", entry_points, broken_plugin=source)
     text = refused(launcher, here, ("--logs-specs=broken", "ok.py"))
     for part in ("--logs-specs=broken: the plugin of broken-logs 1.0", *says):
         assert part in text
@@ -242,9 +297,11 @@ def test_a_broken_plugin_is_named_with_its_distribution(
     assert text == f"launcher: error: {caught.value}\n"
 
 
-def test_two_distributions_with_one_name_are_both_named(launcher: Any, distribution: Any, here: Path) -> None:
+def test_two_distributions_with_one_name_are_both_named(
+    launcher: Launcher, distributions: Distributions, here: Path
+) -> None:
     for name in ("first", "second"):
-        distribution(f"{name}-logs", f"[launcher.logs_specs]\nmine = {name}_logs\n", **{f"{name}_logs": ""})
+        distributions.install(f"{name}-logs", f"[launcher.logs_specs]\nmine = {name}_logs\n", **{f"{name}_logs": ""})
     text = refused(launcher, here, ("--logs-specs=mine", "ok.py"))
     for part in ("--logs-specs=mine", "first-logs 1.0", "second-logs 1.0", "uninstall "):
         assert part in text
@@ -270,7 +327,7 @@ def held() -> Any:
     ids=["static", "c10d", "c10d that must host"],
 )
 def test_a_port_in_use_is_named_with_its_holder(
-    launcher: Any, in_process: Any, here: Path, held: int, options: tuple[str, ...]
+    launcher: Launcher, in_process: InProcess, here: Path, held: int, options: tuple[str, ...]
 ) -> None:
     args = (*(option.format(port=held) for option in options), "ok.py")
     text = refused(launcher, here, args)
@@ -280,12 +337,12 @@ def test_a_port_in_use_is_named_with_its_holder(
         in_process.main(*args)
 
 
-def test_whoever_holds_the_port_and_is_silent_is_not_waited_for_long(launcher: Any, here: Path, held: int) -> None:
+def test_whoever_holds_the_port_and_is_silent_is_not_waited_for_long(launcher: Launcher, here: Path, held: int) -> None:
     text = refused(launcher, here, ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{held}", "ok.py"))
     assert f"port {held} is in use by pid {os.getpid()} (" in text
 
 
-def test_a_port_held_by_another_program_that_answers_is_in_use(launcher: Any, here: Path) -> None:
+def test_a_port_held_by_another_program_that_answers_is_in_use(launcher: Launcher, here: Path) -> None:
     program = (
         "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
         "while True:\n    c, _ = s.accept(); c.recv(100); c.sendall(b'HTTP/1.0 400 Bad Request\\r\\n\\r\\n')\n"
@@ -303,7 +360,9 @@ def test_a_port_held_by_another_program_that_answers_is_in_use(launcher: Any, he
 # --- what only the start shows -----------------------------------------------------------------------------
 
 
-def test_a_program_that_the_kernel_cannot_run_is_explained(launcher: Any, in_process: Any, here: Path) -> None:
+def test_a_program_that_the_kernel_cannot_run_is_explained(
+    launcher: Launcher, in_process: InProcess, here: Path
+) -> None:
     script = here / "no-shebang"
     script.write_text("echo hello\n")
     script.chmod(0o755)
@@ -314,7 +373,7 @@ def test_a_program_that_the_kernel_cannot_run_is_explained(launcher: Any, in_pro
     )
 
 
-def test_more_workers_than_devices_are_refused_before_any_starts(launcher: Any, here: Path) -> None:
+def test_more_workers_than_devices_are_refused_before_any_starts(launcher: Launcher, here: Path) -> None:
     before = files(here)
     env = {"CUDA_VISIBLE_DEVICES": "0,1", "OMP_NUM_THREADS": "1"}
     result = launcher.run("--virtual-local-rank", "--nproc-per-node=3", "ok.py", env=env)

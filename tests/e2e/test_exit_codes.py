@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import Distributions
+from launches import Launcher, until
 
 BIN = Path(__file__).parent / "bin"
 END, STAY, TOUCH_SH = BIN / "end_as_told.py", BIN / "stay.py", BIN / "touch_rank.sh"
@@ -16,14 +18,14 @@ HANDLED = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
 # --- workers ---------------------------------------------------------------------------------------------
 
 
-def test_success_is_0(launcher: Any) -> None:
+def test_success_is_0(launcher: Launcher) -> None:
     assert launcher.run("--nproc-per-node=2", END, "0", "0", env={"OMP_NUM_THREADS": "1"}) == (0, "", "")
 
 
 @pytest.mark.parametrize(
     ("how", "own"), [("3", 3), ("255", 255), ("no more data", 1), ("-9", 137), ("-15", 143), ("-11", 139)]
 )
-def test_a_failed_worker_is_1_or_its_own_code_when_that_is_wanted(launcher: Any, how: str, own: int) -> None:
+def test_a_failed_worker_is_1_or_its_own_code_when_that_is_wanted(launcher: Launcher, how: str, own: int) -> None:
     words = ["--nproc-per-node=2", END, "wait", how]
     assert launcher.run(*words).code == 1
     assert launcher.run("--exit-code=one", *words).code == 1
@@ -31,12 +33,12 @@ def test_a_failed_worker_is_1_or_its_own_code_when_that_is_wanted(launcher: Any,
     assert launcher.run(*words, env={"PET_EXIT_CODE": "worker"}).code == own
 
 
-def test_the_first_failure_decides_the_code_not_those_that_were_stopped_for_it(launcher: Any) -> None:
+def test_the_first_failure_decides_the_code_not_those_that_were_stopped_for_it(launcher: Launcher) -> None:
     result = launcher.run("--exit-code=worker", "--nproc-per-node=3", END, "wait", "77", "wait")
     assert result.code == 77
 
 
-def test_a_failure_that_a_restart_made_good_is_success(launcher: Any, tmp_path: Path) -> None:
+def test_a_failure_that_a_restart_made_good_is_success(launcher: Launcher, tmp_path: Path) -> None:
     script = tmp_path / "second_time.sh"
     script.write_text('#!/bin/sh\n[ "$TORCHELASTIC_RESTART_COUNT" = 1 ]\n')
     script.chmod(0o755)
@@ -47,7 +49,7 @@ def test_a_failure_that_a_restart_made_good_is_success(launcher: Any, tmp_path: 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
 @pytest.mark.parametrize(("how", "own"), [("0", 0), ("5", 5), ("-9", 137), ("wrong", 1)])
 def test_scripts_inside_the_workers_interpreter_have_the_same_codes(
-    launcher: Any, method: str, how: str, own: int
+    launcher: Launcher, method: str, how: str, own: int
 ) -> None:
     options = ["--run-path", f"--start-method={method}"]
     assert launcher.run(*options, END, how).code == (1 if own else 0)
@@ -56,15 +58,17 @@ def test_scripts_inside_the_workers_interpreter_have_the_same_codes(
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
 @pytest.mark.parametrize("end", ["import sys; sys.exit()", "import os; os._exit(0)", "raise SystemExit"])
-def test_an_exit_that_looks_clean_is_success(launcher: Any, tmp_path: Path, method: str, end: str) -> None:
+def test_an_exit_that_looks_clean_is_success(launcher: Launcher, tmp_path: Path, method: str, end: str) -> None:
     script = tmp_path / "clean.py"
     script.write_text(end)
     assert launcher.run("--run-path", f"--start-method={method}", "--nproc-per-node=2", script).code == 0
 
 
-def test_an_error_file_that_was_cut_short_does_not_hide_the_failure(launcher: Any, tmp_path: Path) -> None:
+def test_an_error_file_that_was_cut_short_does_not_hide_the_failure(launcher: Launcher, tmp_path: Path) -> None:
     script = tmp_path / "cut.py"
-    script.write_text("import os\nopen(os.environ['TORCHELASTIC_ERROR_FILE'], 'w').write('{\"message\": {\"mes')\nexit(6)\n")
+    script.write_text(
+        "import os\nopen(os.environ['TORCHELASTIC_ERROR_FILE'], 'w').write('{\"message\": {\"mes')\nexit(6)\n"
+    )
     result = launcher.run("--exit-code=worker", script)
     assert result.code == 6
     assert result.err.startswith(f"{script} FAILED: rank 0 on ")
@@ -74,7 +78,7 @@ def test_an_error_file_that_was_cut_short_does_not_hide_the_failure(launcher: An
 # --- signals ---------------------------------------------------------------------------------------------
 
 
-def started(launcher: Any, until: Any, folder: Path, how: str, *options: str) -> Any:
+def started(launcher: Launcher, folder: Path, how: str, *options: str) -> Any:
     """A launch of two workers that are there."""
     running = launcher.start(*options, "--nproc-per-node=2", STAY, folder, how)
     until(lambda: (folder / "0").exists() and (folder / "1").exists(), "both workers are there")
@@ -84,9 +88,9 @@ def started(launcher: Any, until: Any, folder: Path, how: str, *options: str) ->
 @pytest.mark.parametrize("how", ["die", "exit"])
 @pytest.mark.parametrize("signum", HANDLED)
 def test_a_signal_that_stops_the_launcher_is_128_and_its_number(
-    launcher: Any, until: Any, tmp_path: Path, signum: signal.Signals, how: str
+    launcher: Launcher, tmp_path: Path, signum: signal.Signals, how: str
 ) -> None:
-    running = started(launcher, until, tmp_path, how)
+    running = started(launcher, tmp_path, how)
     running.signal(signum)
     result = running.wait()
     assert result.code == 128 + signum
@@ -94,22 +98,22 @@ def test_a_signal_that_stops_the_launcher_is_128_and_its_number(
     assert said[-1] == f"launcher: {signum.name}; passing it on to the workers (once more kills them)"
 
 
-def test_a_signal_that_was_asked_to_be_handled_is_handled(launcher: Any, until: Any, tmp_path: Path) -> None:
-    running = started(launcher, until, tmp_path, "die", "--signals-to-handle=SIGTERM,SIGUSR1")
+def test_a_signal_that_was_asked_to_be_handled_is_handled(launcher: Launcher, tmp_path: Path) -> None:
+    running = started(launcher, tmp_path, "die", "--signals-to-handle=SIGTERM,SIGUSR1")
     running.signal(signal.SIGUSR1)
     assert running.wait().code == 128 + signal.SIGUSR1
 
 
-def test_workers_that_ignore_the_signal_are_killed_after_the_grace(launcher: Any, until: Any, tmp_path: Path) -> None:
-    running = started(launcher, until, tmp_path, "ignore", "--shutdown-timeout=0.3")
+def test_workers_that_ignore_the_signal_are_killed_after_the_grace(launcher: Launcher, tmp_path: Path) -> None:
+    running = started(launcher, tmp_path, "ignore", "--shutdown-timeout=0.3")
     running.signal(signal.SIGTERM)
     result = running.wait(10)
     assert result.code == 143
     assert "the grace is over (--shutdown-timeout)" in result.err
 
 
-def test_a_second_signal_kills_at_once(launcher: Any, until: Any, tmp_path: Path) -> None:
-    running = started(launcher, until, tmp_path, "ignore")
+def test_a_second_signal_kills_at_once(launcher: Launcher, tmp_path: Path) -> None:
+    running = started(launcher, tmp_path, "ignore")
     running.signal(signal.SIGINT)
     until(lambda: "passing it on" in running.err, "the launcher has seen the first signal")
     running.signal(signal.SIGINT)
@@ -117,7 +121,7 @@ def test_a_second_signal_kills_at_once(launcher: Any, until: Any, tmp_path: Path
 
 
 def test_a_signal_while_other_nodes_are_awaited_ends_the_launch_at_once(
-    launcher: Any, until: Any, tmp_path: Path, free_port: int
+    launcher: Launcher, tmp_path: Path, free_port: int
 ) -> None:
     running = launcher.start("--nnodes=2", f"--master-port={free_port}", "--node-rank=0", END, "0")
     until(lambda: listens(free_port), "the launcher hosts the meeting")
@@ -131,9 +135,9 @@ def listens(port: int) -> bool:
 
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGKILL])
 def test_a_signal_that_is_not_handled_kills_the_launcher_and_its_workers(
-    launcher: Any, until: Any, tmp_path: Path, signum: signal.Signals
+    launcher: Launcher, tmp_path: Path, signum: signal.Signals
 ) -> None:
-    running = started(launcher, until, tmp_path, "ignore")
+    running = started(launcher, tmp_path, "ignore")
     running.signal(signum)
     assert running.wait().code == -signum
     launcher.assert_nothing_is_left()
@@ -144,24 +148,35 @@ def test_a_signal_that_is_not_handled_kills_the_launcher_and_its_workers(
 
 @pytest.mark.parametrize(
     ("args", "begins"),
-    [(["--help"], "usage: launcher "), (["-h"], "usage: launcher "), (["--version"], "launcher "),
-     (["--list-plugins"], "group "), (["--print-completion=bash"], "# Completion")],
+    [
+        (["--help"], "usage: launcher "),
+        (["-h"], "usage: launcher "),
+        (["--version"], "launcher "),
+        (["--list-plugins"], "group "),
+        (["--print-completion=bash"], "# Completion"),
+    ],
 )
-def test_a_question_is_answered_with_0(launcher: Any, args: list[str], begins: str) -> None:
+def test_a_question_is_answered_with_0(launcher: Launcher, args: list[str], begins: str) -> None:
     result = launcher.run(*args)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(begins)
 
 
-def test_a_request_that_makes_no_sense_is_2(launcher: Any) -> None:
-    wrong = (["--nnodes=0", END], ["missing.py"], ["--no-python", "no-such-program"], ["--nnodes=x", END], [])
+def test_a_request_that_makes_no_sense_is_2(launcher: Launcher) -> None:
+    wrong: tuple[list[object], ...] = (
+        ["--nnodes=0", END],
+        ["missing.py"],
+        ["--no-python", "no-such-program"],
+        ["--nnodes=x", END],
+        [],
+    )
     assert [launcher.run(*args).code for args in wrong] == [2] * 5
 
 
 # --- nodes -----------------------------------------------------------------------------------------------
 
 
-def test_nodes_that_do_not_come_are_1(launcher: Any, free_port: int) -> None:
+def test_nodes_that_do_not_come_are_1(launcher: Launcher, free_port: int) -> None:
     options = ["--nnodes=2", f"--master-port={free_port}", "--rdzv-conf=timeout=1", "--node-rank=0"]
     result = launcher.run(*options, END, "0")
     assert result.code == 1
@@ -169,14 +184,14 @@ def test_nodes_that_do_not_come_are_1(launcher: Any, free_port: int) -> None:
     assert line.startswith("launcher: error: no round formed within 1 s ")
 
 
-def test_a_host_that_does_not_come_is_1(launcher: Any, free_port: int) -> None:
+def test_a_host_that_does_not_come_is_1(launcher: Launcher, free_port: int) -> None:
     options = ["--nnodes=2", f"--master-port={free_port}", "--rdzv-conf=timeout=1", "--node-rank=1"]
     result = launcher.run(*options, END, "0")
     assert result.code == 1
     assert result.err.splitlines()[-1].startswith(f"launcher: error: nobody answers at 127.0.0.1:{free_port} ")
 
 
-def test_every_node_of_a_failed_job_is_1(launcher: Any, free_port: int) -> None:
+def test_every_node_of_a_failed_job_is_1(launcher: Launcher, free_port: int) -> None:
     options = ["--nnodes=2", f"--master-port={free_port}"]
     nodes = [launcher.start(*options, f"--node-rank={rank}", END, "wait", "5") for rank in (0, 1)]
     first, second = (node.wait() for node in nodes)
@@ -186,14 +201,14 @@ def test_every_node_of_a_failed_job_is_1(launcher: Any, free_port: int) -> None:
 
 
 def test_a_node_whose_workers_did_not_fail_is_1_also_with_the_workers_own_codes(
-    launcher: Any, free_port: int
+    launcher: Launcher, free_port: int
 ) -> None:
     options = ["--exit-code=worker", "--nnodes=2", f"--master-port={free_port}"]
     nodes = [launcher.start(*options, f"--node-rank={rank}", END, "wait", "5") for rank in (0, 1)]
     assert [node.wait().code for node in nodes] == [1, 5]
 
 
-def test_a_spare_node_that_was_not_needed_is_0(launcher: Any, until: Any, tmp_path: Path, free_port: int) -> None:
+def test_a_spare_node_that_was_not_needed_is_0(launcher: Launcher, tmp_path: Path, free_port: int) -> None:
     script = tmp_path / "until_told.py"
     script.write_text(
         "import os, pathlib, time\n"
@@ -243,16 +258,16 @@ def launcher_make_rendezvous():
     ],
 )
 def test_a_rendezvous_that_cannot_be_had_is_1_and_one_that_is_not_needed_0(
-    launcher: Any, distribution: Any, error: str, code: int, said: str
+    launcher: Launcher, distributions: Distributions, error: str, code: int, said: str
 ) -> None:
     source = CLOSED.format(error=error)
-    distribution("over", "[launcher.rendezvous]\nover = over_rendezvous\n", over_rendezvous=source)
+    distributions.install("over", "[launcher.rendezvous]\nover = over_rendezvous\n", over_rendezvous=source)
     result = launcher.run("--rdzv-backend=over", TOUCH_SH.with_name("end_as_told.py"), "0")
     assert (result.code, result.out, result.err) == (code, "", said)
 
 
 def test_nodes_that_finish_late_are_waited_for_so_long_and_this_one_is_0(
-    launcher: Any, until: Any, tmp_path: Path, free_port: int
+    launcher: Launcher, tmp_path: Path, free_port: int
 ) -> None:
     options = ["--nnodes=2", f"--master-port={free_port}", "--exit-barrier-timeout=0.5", "--rdzv-conf=timeout=20"]
     early = launcher.start(*options, "--node-rank=1", STAY.with_name("end_as_told.py"), "0", "0")

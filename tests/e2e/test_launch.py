@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import pytest
+from in_process import Distributions, InProcess
+from launches import Launcher
 
 BIN = Path(__file__).parent / "bin"
 TOUCH_PY, TOUCH_SH, IS_LAUNCHED = BIN / "touch_rank.py", BIN / "touch_rank.sh", BIN / "is_launched.py"
@@ -26,7 +27,7 @@ def touched(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["the shell", "main"])
-def launch(request: pytest.FixtureRequest, launcher: Any, in_process: Any) -> Callable[..., None]:
+def launch(request: pytest.FixtureRequest, launcher: Launcher, in_process: InProcess) -> Callable[..., None]:
     """Launches, from the shell and from inside a process, that are to succeed."""
     if request.param == "main":
         run: Callable[..., None] = in_process.main
@@ -46,29 +47,31 @@ def names(folder: Path) -> set[str]:
 # --- what can be launched --------------------------------------------------------------------------------
 
 
-def test_four_workers_run_a_python_script(launch: Any, touched: Path) -> None:
+def test_four_workers_run_a_python_script(launch: Callable[..., None], touched: Path) -> None:
     launch("--nnodes=1", "--rdzv-id=310577", *FOUR, TOUCH_PY, f"--touch-file-dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_four_workers_meet_at_a_port_that_the_user_chose(launch: Any, touched: Path, free_port: int) -> None:
+def test_four_workers_meet_at_a_port_that_the_user_chose(
+    launch: Callable[..., None], touched: Path, free_port: int
+) -> None:
     place = ["--master-addr=localhost", f"--master-port={free_port}", "--node-rank=0"]
     launch("--nnodes=1", *FOUR, *place, TOUCH_PY, f"--touch_file_dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_four_workers_run_a_shell_script(launch: Any, touched: Path) -> None:
+def test_four_workers_run_a_shell_script(launch: Callable[..., None], touched: Path) -> None:
     launch("--nnodes=1", *FOUR, "--no-python", TOUCH_SH, touched)
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_one_worker_is_the_default(launch: Any, touched: Path) -> None:
+def test_one_worker_is_the_default(launch: Callable[..., None], touched: Path) -> None:
     launch("--nnodes=1", "--no-python", TOUCH_SH, touched)
     assert names(touched) == {"0"}
 
 
 def test_a_module_is_run_by_its_name(
-    launch: Any, launcher: Any, touched: Path, monkeypatch: pytest.MonkeyPatch
+    launch: Callable[..., None], launcher: Launcher, touched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(BIN), prepend=":")
     launcher.add_to_path(BIN)
@@ -76,19 +79,19 @@ def test_a_module_is_run_by_its_name(
     assert names(touched) == {"0", "1"}
 
 
-def test_a_standalone_job_needs_no_place_to_meet(launch: Any, touched: Path) -> None:
+def test_a_standalone_job_needs_no_place_to_meet(launch: Callable[..., None], touched: Path) -> None:
     launch("--nnodes=1", "--standalone", *FOUR, TOUCH_PY, f"--touch-file-dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_a_script_runs_inside_the_workers_interpreter(launch: Any, touched: Path, method: str) -> None:
+def test_a_script_runs_inside_the_workers_interpreter(launch: Callable[..., None], touched: Path, method: str) -> None:
     options = ["--run-path", "--nproc-per-node=4", "--monitor-interval=1", f"--start-method={method}"]
     launch(*options, TOUCH_PY, f"--touch-file-dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_python_exec_names_the_interpreter_of_scripts(launcher: Any, tmp_path: Path) -> None:
+def test_python_exec_names_the_interpreter_of_scripts(launcher: Launcher, tmp_path: Path) -> None:
     said = tmp_path / "said"
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$@" > {said}\n')
@@ -97,7 +100,7 @@ def test_python_exec_names_the_interpreter_of_scripts(launcher: Any, tmp_path: P
     assert said.read_text() == f"-u {TOUCH_PY} a\n"
 
 
-def test_the_words_behind_the_script_are_never_options(launcher: Any, touched: Path) -> None:
+def test_the_words_behind_the_script_are_never_options(launcher: Launcher, touched: Path) -> None:
     result = launcher.run(TOUCH_PY, f"--touch-file-dir={touched}", "--nproc-per-node=3", env={"OMP_NUM_THREADS": "1"})
     assert result.code == 1
     assert "unrecognized arguments: --nproc-per-node=3" in result.err
@@ -116,18 +119,18 @@ PET = {
 }
 
 
-def test_variables_set_what_flags_do(launcher: Any, touched: Path) -> None:
+def test_variables_set_what_flags_do(launcher: Launcher, touched: Path) -> None:
     result = launcher.run(TOUCH_SH, touched, env={**PET, "PET_MODULE": "0"})
     assert (result.code, names(touched)) == (0, {"0", "1", "2", "3"})
 
 
-def test_a_flag_wins_over_its_variable(launcher: Any, touched: Path) -> None:
+def test_a_flag_wins_over_its_variable(launcher: Launcher, touched: Path) -> None:
     result = launcher.run("--nproc-per-node=2", TOUCH_SH, touched, env=PET)
     assert (result.code, names(touched)) == (0, {"0", "1"})
 
 
 def test_variables_are_read_at_each_call_of_main(
-    in_process: Any, touched: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: InProcess, touched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in PET.items():
         monkeypatch.setenv(name, value)
@@ -143,14 +146,14 @@ def test_variables_are_read_at_each_call_of_main(
 # --- whether a program was launched ----------------------------------------------------------------------
 
 
-def test_a_worker_knows_that_it_was_launched(launch: Any, tmp_path: Path) -> None:
+def test_a_worker_knows_that_it_was_launched(launch: Callable[..., None], tmp_path: Path) -> None:
     out = tmp_path / "out"
     launch("--run-path", "--nnodes=1", "--nproc-per-node=1", "--monitor-interval=1", IS_LAUNCHED, f"--out-file={out}")
     assert out.read_text() == "True"
 
 
 def test_the_launching_process_was_not_launched(
-    in_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_process.main("--run-path", IS_LAUNCHED, f"--out-file={tmp_path / 'worker'}")
     monkeypatch.setattr(sys, "argv", [str(IS_LAUNCHED), f"--out-file={tmp_path / 'self'}"])
@@ -181,23 +184,23 @@ def launcher_make_logs_specs(config):
 
 @pytest.mark.parametrize("flag", ["--logs-specs", "--logs_specs"])
 def test_logs_specs_are_found_by_their_entry_point(
-    launch: Any, distribution: Any, tmp_path: Path, flag: str
+    launch: Callable[..., None], distributions: Distributions, tmp_path: Path, flag: str
 ) -> None:
     said, out = tmp_path / "said", tmp_path / "out"
     source = LOGS_PLUGIN.format(path=str(said))
-    distribution("my-logs", "[launcher.logs_specs]\nnamed = my_logs\n", my_logs=source)
+    distributions.install("my-logs", "[launcher.logs_specs]\nnamed = my_logs\n", my_logs=source)
     launch("--run-path", f"{flag}=named", f"--log-dir={tmp_path / 'logs'}", IS_LAUNCHED, f"--out-file={out}")
     assert out.read_text() == "True"
     assert said.read_text() == f"{tmp_path / 'logs'} [0]"
 
 
-def test_the_default_logs_specs_can_be_named(launch: Any, tmp_path: Path) -> None:
+def test_the_default_logs_specs_can_be_named(launch: Callable[..., None], tmp_path: Path) -> None:
     launch("--run-path", "--logs_specs=default", IS_LAUNCHED, f"--out-file={tmp_path / 'out'}")
     assert (tmp_path / "out").read_text() == "True"
 
 
 def test_output_is_captured_with_a_prefix_for_each_rank(
-    in_process: Any, touched: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: InProcess, touched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE", "[rank${rank}]: ")
     out, err = io.StringIO(), io.StringIO()
@@ -211,7 +214,7 @@ def test_output_is_captured_with_a_prefix_for_each_rank(
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_output_that_is_tee_d_is_in_files_too(launcher: Any, touched: Path, tmp_path: Path) -> None:
+def test_output_that_is_tee_d_is_in_files_too(launcher: Launcher, touched: Path, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     options = ["--tee=0:1", "--redirects=1:1", f"--log-dir={logs}", "--rdzv-id=job", "--nproc-per-node=2"]
     result = launcher.run(*options, "--no-python", TOUCH_SH, touched)

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import InProcess
+from launches import Launcher, until
 
-from launcher_core import ChildFailedError, LaunchConfig, SignalException, elastic_launch
-from launcher_core.errors import UsageError
+import launcher_core
+from launcher_core.errors import ChildFailedError, SignalException, UsageError
+from launcher_core.launch import elastic_launch
+from launcher_core.model.settings import LaunchConfig
 from launcher_core.run import config_from_args, get_args_parser, parse_args
 
 BIN = Path(__file__).parent / "bin"
@@ -34,34 +38,41 @@ def config(nproc: int, **more: Any) -> LaunchConfig:
     return LaunchConfig(1, 1, nproc, rdzv_endpoint="localhost:0", **{"max_restarts": 0, **more})
 
 
+def test_the_public_names_are_those_of_their_modules() -> None:
+    public = [launcher_core.LaunchConfig, launcher_core.elastic_launch, launcher_core.ChildFailedError]
+    assert public == [LaunchConfig, elastic_launch, ChildFailedError]
+
+
 # --- functions -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_values_that_functions_return_come_by_global_rank(in_process: Any, functions: Any, method: str) -> None:
+def test_the_values_that_functions_return_come_by_global_rank(
+    in_process: InProcess, functions: Any, method: str
+) -> None:
     launch = elastic_launch(config(3, start_method=method), functions.rank_times)
     assert in_process.call(lambda: launch(10)) == {0: 0, 1: 10, 2: 20}
 
 
-def test_a_launch_can_be_repeated(in_process: Any, functions: Any) -> None:
+def test_a_launch_can_be_repeated(in_process: InProcess, functions: Any) -> None:
     launch = elastic_launch(config(2, start_method="fork"), functions.rank_times)
     assert [in_process.call(lambda: launch(3)) for _ in range(3)] == [{0: 0, 1: 3}] * 3
 
 
-def test_a_function_of_the_moment_can_be_forked(in_process: Any) -> None:
+def test_a_function_of_the_moment_can_be_forked(in_process: InProcess) -> None:
     launch = elastic_launch(config(2, start_method="fork"), lambda: os.environ["RANK"])
     assert in_process.call(launch) == {0: "0", 1: "1"}
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_a_function_of_the_moment_cannot_be_sent_and_that_is_said(in_process: Any, method: str) -> None:
+def test_a_function_of_the_moment_cannot_be_sent_and_that_is_said(in_process: InProcess, method: str) -> None:
     launch = elastic_launch(config(2, start_method=method), lambda: 1)
     with pytest.raises(ValueError, match=f"start method {method} cannot send the function .*use start method fork"):
         in_process.call(launch)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_exception_in_a_function_is_in_the_failure(in_process: Any, functions: Any, method: str) -> None:
+def test_an_exception_in_a_function_is_in_the_failure(in_process: InProcess, functions: Any, method: str) -> None:
     launch = elastic_launch(config(2, start_method=method), functions.fail_on)
     with pytest.raises(ChildFailedError) as caught:
         in_process.call(lambda: launch(1))
@@ -71,22 +82,27 @@ def test_an_exception_in_a_function_is_in_the_failure(in_process: Any, functions
     assert caught.value.name == "fail_on"
 
 
-def test_nothing_is_launched_where_the_request_makes_no_sense(in_process: Any, functions: Any) -> None:
-    for wrong in (config(0), config(1, rdzv_backend="nosuch"), LaunchConfig(2, 1, 1), config(1, signals_to_handle="X")):
-        with pytest.raises(UsageError):
-            in_process.call(lambda wrong=wrong: elastic_launch(wrong, functions.rank_times)(1))
+@pytest.mark.parametrize(
+    "wrong",
+    [config(0), config(1, rdzv_backend="nosuch"), LaunchConfig(2, 1, 1), config(1, signals_to_handle="SIGNONE")],
+)
+def test_nothing_is_launched_where_the_request_makes_no_sense(
+    in_process: InProcess, functions: Any, wrong: LaunchConfig
+) -> None:
+    with pytest.raises(UsageError):
+        in_process.call(lambda: elastic_launch(wrong, functions.rank_times)(1))
 
 
 # --- commands --------------------------------------------------------------------------------------------
 
 
-def test_commands_return_nothing_for_each_rank(in_process: Any, tmp_path: Path) -> None:
+def test_commands_return_nothing_for_each_rank(in_process: InProcess, tmp_path: Path) -> None:
     launch = elastic_launch(config(2), str(BIN / "touch_rank.sh"))
     assert in_process.call(lambda: launch(tmp_path)) == {0: None, 1: None}
     assert {path.name for path in tmp_path.iterdir()} >= {"0", "1"}
 
 
-def test_a_failed_command_is_called_by_its_script(in_process: Any) -> None:
+def test_a_failed_command_is_called_by_its_script(in_process: InProcess) -> None:
     launch = elastic_launch(config(1), sys.executable)
     with pytest.raises(ChildFailedError) as caught:
         in_process.call(lambda: launch("-u", str(BIN / "end_as_told.py"), "9"))
@@ -95,7 +111,7 @@ def test_a_failed_command_is_called_by_its_script(in_process: Any) -> None:
 
 @pytest.mark.parametrize("parse", [parse_args, lambda words: get_args_parser().parse_args(words)])
 def test_what_config_from_args_gives_can_be_launched(
-    in_process: Any, tmp_path: Path, parse: Callable[[list[str]], Any]
+    in_process: InProcess, tmp_path: Path, parse: Callable[[list[str]], Any]
 ) -> None:
     words = ["--nproc-per-node=2", "--no-python", str(BIN / "touch_rank.sh"), str(tmp_path)]
     found, entrypoint, args = config_from_args(parse(words))
@@ -124,7 +140,7 @@ def in_a_thread(call: Callable[[], Any]) -> Any:
     return outcome[0]
 
 
-def test_a_script_is_launched_from_another_thread(in_process: Any, tmp_path: Path) -> None:
+def test_a_script_is_launched_from_another_thread(in_process: InProcess, tmp_path: Path) -> None:
     in_process.call(lambda: in_a_thread(lambda: in_process_main(tmp_path)))
     assert {path.name for path in tmp_path.iterdir()} >= {"0", "1", "2", "3"}
 
@@ -136,18 +152,18 @@ def in_process_main(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_functions_are_launched_from_another_thread(in_process: Any, functions: Any, method: str) -> None:
+def test_functions_are_launched_from_another_thread(in_process: InProcess, functions: Any, method: str) -> None:
     launch = elastic_launch(config(2, start_method=method), functions.rank_times)
     assert in_process.call(lambda: in_a_thread(lambda: launch(4))) == {0: 0, 1: 4}
 
 
-def test_a_failure_reaches_the_other_thread(in_process: Any, functions: Any) -> None:
+def test_a_failure_reaches_the_other_thread(in_process: InProcess, functions: Any) -> None:
     launch = elastic_launch(config(2, start_method="fork"), functions.fail_on)
     with pytest.raises(ChildFailedError, match="LookupError: rank 0 was told to fail"):
         in_process.call(lambda: in_a_thread(lambda: launch(0)))
 
 
-def test_two_threads_launch_at_the_same_time(in_process: Any, functions: Any) -> None:
+def test_two_threads_launch_at_the_same_time(in_process: InProcess, functions: Any) -> None:
     found: dict[int, Any] = {}
 
     def one(factor: int) -> None:
@@ -167,9 +183,7 @@ def test_two_threads_launch_at_the_same_time(in_process: Any, functions: Any) ->
 # --- signals ---------------------------------------------------------------------------------------------
 
 
-def test_a_signal_during_a_launch_stops_the_workers_and_is_raised(
-    in_process: Any, tmp_path: Path, until: Any
-) -> None:
+def test_a_signal_during_a_launch_stops_the_workers_and_is_raised(in_process: InProcess, tmp_path: Path) -> None:
     from launcher_core.run import main
 
     def interrupt() -> None:
@@ -190,7 +204,7 @@ def test_a_signal_during_a_launch_stops_the_workers_and_is_raised(
     assert str(caught.value) == f"Process {os.getpid()} got signal: {int(signal.SIGTERM)}"
 
 
-def test_a_program_s_own_handlers_are_its_own_again(in_process: Any, tmp_path: Path) -> None:
+def test_a_program_s_own_handlers_are_its_own_again(in_process: InProcess, tmp_path: Path) -> None:
     got: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda signum, frame: got.append(signum))
     try:
@@ -250,7 +264,7 @@ def launch(method, **more):
 """
 
 
-def cells(launcher: Any, *sources: str) -> list[list[str]]:
+def cells(launcher: Launcher, *sources: str) -> list[list[str]]:
     """[stdout, stderr] of each cell, as the browser would show it."""
     import json
     import subprocess
@@ -264,22 +278,26 @@ def cells(launcher: Any, *sources: str) -> list[list[str]]:
     return [*found, workers]
 
 
-def test_a_function_of_a_notebook_is_launched_by_fork(launcher: Any) -> None:
+def test_a_function_of_a_notebook_is_launched_by_fork(launcher: Launcher) -> None:
     shown, workers = cells(launcher, "print(launch('fork')(5))")
     assert shown == ["{0: 5, 1: 6}\n", ""]
     assert sorted(workers) == ["from rank 0", "from rank 1"]
 
 
-def test_what_workers_print_appears_under_the_cell_when_it_is_tee_d(launcher: Any) -> None:
-    cell = "from launcher_core import DefaultLogsSpecs, Std\nlaunch('fork', logs_specs=DefaultLogsSpecs(tee=Std.OUT))(5)"
+def test_what_workers_print_appears_under_the_cell_when_it_is_tee_d(launcher: Launcher) -> None:
+    cell = (
+        "from launcher_core import DefaultLogsSpecs, Std\nlaunch('fork', logs_specs=DefaultLogsSpecs(tee=Std.OUT))(5)"
+    )
     shown, workers = cells(launcher, cell)
     assert (sorted(shown[0].splitlines()), shown[1], workers) == (
-        ["[default_role0]:from rank 0", "[default_role1]:from rank 1"], "", [],
+        ["[default_role0]:from rank 0", "[default_role1]:from rank 1"],
+        "",
+        [],
     )
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_a_function_of_a_notebook_cannot_be_sent_and_that_is_said(launcher: Any, method: str) -> None:
+def test_a_function_of_a_notebook_cannot_be_sent_and_that_is_said(launcher: Launcher, method: str) -> None:
     shown, workers = cells(launcher, f"launch('{method}')(5)")
     assert shown[1].rstrip().splitlines()[-1] == (
         f"launcher_core.errors.UsageError: start method {method} cannot send the function add to a worker: it was "
@@ -289,7 +307,7 @@ def test_a_function_of_a_notebook_cannot_be_sent_and_that_is_said(launcher: Any,
     assert (shown[0], workers) == ("", [])
 
 
-def test_a_script_is_launched_from_a_notebook(launcher: Any, tmp_path: Path) -> None:
+def test_a_script_is_launched_from_a_notebook(launcher: Launcher, tmp_path: Path) -> None:
     words = ["--nproc-per-node=2", str(BIN / "touch_rank.sh"), str(tmp_path)]
     cell = f"from launcher_core.run import main\nmain(['--no-python', '--tee=1', *{words!r}])"
     shown, workers = cells(launcher, cell)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import Distributions, InProcess
+from launches import Launcher, until
 
 from launcher_core.errors import ChildFailedError
 from launcher_core.run import main, parse_min_max_nnodes
@@ -61,13 +63,13 @@ def test_three_numbers_of_nodes_are_a_runtime_error() -> None:
 
 @pytest.mark.parametrize("conf", [CONF, f"'{CONF}'", f'"{CONF}"'], ids=["plain", "quoted", "double-quoted"])
 def test_an_elastic_job_begins_with_the_least_nodes_after_the_last_call(
-    in_process: Any, touched: Path, free_port: int, conf: str
+    in_process: InProcess, touched: Path, free_port: int, conf: str
 ) -> None:
     in_process.main(*elastic(free_port, f"--rdzv-conf={conf}"), TOUCH_PY, f"--touch-file-dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_two_agents_on_one_machine_form_one_job(in_process: Any, touched: Path, free_port: int) -> None:
+def test_two_agents_on_one_machine_form_one_job(in_process: InProcess, touched: Path, free_port: int) -> None:
     words = [*elastic(free_port, "--rdzv_conf=timeout=5"), str(TOUCH_PY), f"--touch-file-dir={touched}"]
     other = multiprocessing.get_context("fork").Process(target=main, args=[words])
 
@@ -83,7 +85,7 @@ def test_two_agents_on_one_machine_form_one_job(in_process: Any, touched: Path, 
     assert names(touched) == {"0", "1", "2", "3", "4", "5", "6", "7"}
 
 
-def test_two_launches_from_the_shell_form_one_job(launcher: Any, touched: Path, free_port: int) -> None:
+def test_two_launches_from_the_shell_form_one_job(launcher: Launcher, touched: Path, free_port: int) -> None:
     words = [*elastic(free_port), TOUCH_PY, f"--touch-file-dir={touched}"]
     agents = [launcher.start(*words) for _ in range(2)]
     assert [agent.wait().code for agent in agents] == [0, 0]
@@ -94,7 +96,7 @@ def test_two_launches_from_the_shell_form_one_job(launcher: Any, touched: Path, 
 
 
 def test_a_failed_worker_raises_child_failed_error_and_one_event_of_the_agent(
-    in_process: Any, tmp_path: Path, free_port: int
+    in_process: InProcess, tmp_path: Path, free_port: int
 ) -> None:
     log = tmp_path / "events.jsonl"
     options = elastic(free_port, f"--rdzv-conf='{CONF}'", "--max-restarts=0", f"--event-log-handler=jsonl={log}")
@@ -108,11 +110,11 @@ def test_a_failed_worker_raises_child_failed_error_and_one_event_of_the_agent(
     assert agent_events(log) == [("FAILED", f"ChildFailedError: {caught.value}")]
 
 
-def test_a_job_that_succeeds_records_one_event_of_the_agent(in_process: Any, tmp_path: Path, touched: Path) -> None:
+def test_a_job_that_succeeds_records_one_event_of_the_agent(
+    in_process: InProcess, tmp_path: Path, touched: Path
+) -> None:
     log = tmp_path / "events.jsonl"
-    in_process.main(
-        "--nproc-per-node=2", f"--event-log-handler=jsonl={log}", TOUCH_PY, f"--touch-file-dir={touched}"
-    )
+    in_process.main("--nproc-per-node=2", f"--event-log-handler=jsonl={log}", TOUCH_PY, f"--touch-file-dir={touched}")
     assert agent_events(log) == [("SUCCEEDED", None)]
 
 
@@ -158,14 +160,16 @@ def launcher_make_rendezvous():
 
 
 @pytest.fixture
-def handler(distribution: Any, tmp_path: Path) -> Any:
+def handler(distributions: Distributions, tmp_path: Path) -> Any:
     """Installs a rendezvous `outside`, whose next_rendezvous may fail; `said()` is what was asked of it."""
     log = tmp_path / "asked"
 
     class Installed:
         def install(self, *, fails: bool = False) -> None:
             source = HANDLER.format(log=str(log), fails=fails)
-            distribution("outside", "[launcher.rendezvous]\noutside = outside_rendezvous\n", outside_rendezvous=source)
+            distributions.install(
+                "outside", "[launcher.rendezvous]\noutside = outside_rendezvous\n", outside_rendezvous=source
+            )
 
         def said(self) -> list[str]:
             return log.read_text().split()
@@ -173,16 +177,14 @@ def handler(distribution: Any, tmp_path: Path) -> Any:
     return Installed()
 
 
-def test_a_rendezvous_is_shut_down_once_after_success(in_process: Any, handler: Any, touched: Path) -> None:
+def test_a_rendezvous_is_shut_down_once_after_success(in_process: InProcess, handler: Any, touched: Path) -> None:
     handler.install()
-    in_process.main(
-        "--nproc-per-node=4", "--rdzv-backend=outside", TOUCH_PY, f"--touch-file-dir={touched}"
-    )
+    in_process.main("--nproc-per-node=4", "--rdzv-backend=outside", TOUCH_PY, f"--touch-file-dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
     assert handler.said() == ["next_rendezvous", "shutdown"]
 
 
-def test_a_rendezvous_is_shut_down_once_after_workers_failed(in_process: Any, handler: Any) -> None:
+def test_a_rendezvous_is_shut_down_once_after_workers_failed(in_process: InProcess, handler: Any) -> None:
     handler.install()
     with pytest.raises(ChildFailedError):
         in_process.main("--rdzv-backend=outside", "--max-restarts=2", BIN / "end_as_told.py", "7")
@@ -190,7 +192,7 @@ def test_a_rendezvous_is_shut_down_once_after_workers_failed(in_process: Any, ha
 
 
 def test_a_rendezvous_is_not_shut_down_for_the_others_when_a_signal_stops_one_node(
-    launcher: Any, handler: Any, touched: Path, until: Any
+    launcher: Launcher, handler: Any, touched: Path
 ) -> None:
     handler.install()
     running = launcher.start("--rdzv-backend=outside", BIN / "stay.py", touched, "die")
@@ -201,7 +203,7 @@ def test_a_rendezvous_is_not_shut_down_for_the_others_when_a_signal_stops_one_no
 
 
 def test_what_the_agent_raises_reaches_the_caller_and_is_recorded_once(
-    in_process: Any, handler: Any, tmp_path: Path
+    in_process: InProcess, handler: Any, tmp_path: Path
 ) -> None:
     handler.install(fails=True)
     log = tmp_path / "events.jsonl"
@@ -212,7 +214,7 @@ def test_what_the_agent_raises_reaches_the_caller_and_is_recorded_once(
     assert handler.said() == ["next_rendezvous", "shutdown"]
 
 
-def test_the_traceback_of_a_defect_is_shown_by_the_command_line(launcher: Any, handler: Any) -> None:
+def test_the_traceback_of_a_defect_is_shown_by_the_command_line(launcher: Launcher, handler: Any) -> None:
     handler.install(fails=True)
     result = launcher.run("--rdzv-backend=outside", TOUCH_PY)
     assert result.code == 1

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import InProcess
+from launches import Launcher
 
 TOUCH_SH = Path(__file__).parent / "bin" / "touch_rank.sh"
 NO_GPUS = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ZE_AFFINITY_MASK": "99"}
@@ -22,7 +24,7 @@ def allowed_cpus() -> int:
     return allowed if words[0] == "max" else max(1, min(allowed, int(words[0]) // int(words[1])))
 
 
-def launched(launcher: Any, tmp_path: Path, nproc: str, env: dict[str, str], **popen: Any) -> set[str]:
+def launched(launcher: Launcher, tmp_path: Path, nproc: str, env: dict[str, str], **popen: Any) -> set[str]:
     """The names of the files that the workers left, one each."""
     folder = tmp_path / "touched"
     folder.mkdir()
@@ -36,26 +38,26 @@ def ranks(count: int) -> set[str]:
     return {str(rank) for rank in range(count)}
 
 
-def test_a_number_of_workers_is_that_many(launcher: Any, tmp_path: Path) -> None:
+def test_a_number_of_workers_is_that_many(launcher: Launcher, tmp_path: Path) -> None:
     assert launched(launcher, tmp_path, "4", {}) == ranks(4)
 
 
 @pytest.mark.parametrize("word", ["auto", "cpu"])
 def test_without_accelerators_there_is_one_worker_for_each_cpu_that_may_be_used(
-    launcher: Any, tmp_path: Path, word: str
+    launcher: Launcher, tmp_path: Path, word: str
 ) -> None:
     assert launched(launcher, tmp_path, word, NO_GPUS) == ranks(allowed_cpus())
 
 
 @pytest.mark.parametrize("word", ["auto", "cpu"])
-def test_cpus_that_the_process_is_kept_from_do_not_count(launcher: Any, tmp_path: Path, word: str) -> None:
+def test_cpus_that_the_process_is_kept_from_do_not_count(launcher: Launcher, tmp_path: Path, word: str) -> None:
     one = {min(os.sched_getaffinity(0))}
     started = launched(launcher, tmp_path, word, NO_GPUS, preexec_fn=lambda: os.sched_setaffinity(0, one))
     assert started == ranks(1)
 
 
 def test_cpus_that_the_calling_process_is_kept_from_do_not_count(
-    in_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in NO_GPUS.items():
         monkeypatch.setenv(name, value)
@@ -106,13 +108,13 @@ def with_three_gpus() -> list[str]:
     ],
 )
 def test_there_is_one_worker_for_each_accelerator_that_programs_see(
-    launcher: Any, tmp_path: Path, with_three_gpus: list[str], word: str, env: dict[str, str], expected: int
+    launcher: Launcher, tmp_path: Path, with_three_gpus: list[str], word: str, env: dict[str, str], expected: int
 ) -> None:
     launcher.wrapper = with_three_gpus
     assert launched(launcher, tmp_path, word, env) == ranks(expected)
 
 
-def test_gpu_is_refused_where_all_are_hidden(launcher: Any, tmp_path: Path, with_three_gpus: list[str]) -> None:
+def test_gpu_is_refused_where_all_are_hidden(launcher: Launcher, tmp_path: Path, with_three_gpus: list[str]) -> None:
     launcher.wrapper = with_three_gpus
     result = launcher.run("--nproc-per-node=gpu", "--no-python", TOUCH_SH, tmp_path, env={"HIP_VISIBLE_DEVICES": ""})
     assert result == (

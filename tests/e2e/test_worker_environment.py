@@ -7,9 +7,11 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from in_process import InProcess
+from launches import Launcher
 
 BIN = Path(__file__).parent / "bin"
 DUMP = BIN / "dump_worker.py"
@@ -52,7 +54,7 @@ def taken(environ: dict[str, str], *names: str) -> list[str]:
 # --- the variables ---------------------------------------------------------------------------------------
 
 
-def test_the_variables_of_one_node_are_these_and_no_others(launcher: Any, dumps: Path) -> None:
+def test_the_variables_of_one_node_are_these_and_no_others(launcher: Launcher, dumps: Path) -> None:
     launcher.env["LC_ALL"] = "C.UTF-8"  # else Python itself sets LC_CTYPE
     result = launcher.run("--nproc-per-node=2", DUMP, dumps)
     assert (result.code, result.err) == (0, NOTICE.format(2))
@@ -66,7 +68,9 @@ def test_the_variables_of_one_node_are_these_and_no_others(launcher: Any, dumps:
         env = found[f"{rank}.0"]
         (error_file,) = taken(env, "TORCHELASTIC_ERROR_FILE")
         temporary = re.escape(launcher.env["TMPDIR"])
-        assert re.fullmatch(rf"{temporary}/torchelastic_\w{{8}}/{run_id}_\w{{8}}/attempt_0/{rank}/error.json", error_file)
+        assert re.fullmatch(
+            rf"{temporary}/torchelastic_\w{{8}}/{run_id}_\w{{8}}/attempt_0/{rank}/error.json", error_file
+        )
         assert env == {
             "LOCAL_RANK": rank,
             "RANK": rank,
@@ -90,7 +94,7 @@ def test_the_variables_of_one_node_are_these_and_no_others(launcher: Any, dumps:
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
 def test_a_script_inside_the_workers_interpreter_has_the_same_variables(
-    launcher: Any, dumps: Path, method: str
+    launcher: Launcher, dumps: Path, method: str
 ) -> None:
     launcher.env["LC_ALL"] = "C.UTF-8"
     words = ["--run-path", f"--start-method={method}", "--rdzv-id=job", "--rdzv-backend=c10d", DUMP, dumps]
@@ -117,8 +121,15 @@ def test_a_script_inside_the_workers_interpreter_has_the_same_variables(
 
 
 RANKS = (
-    "GROUP_RANK", "GROUP_WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "RANK", "WORLD_SIZE",
-    "ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE",
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "RANK",
+    "WORLD_SIZE",
+    "ROLE_NAME",
+    "ROLE_RANK",
+    "ROLE_WORLD_SIZE",
 )
 
 
@@ -129,7 +140,7 @@ def ranks(folder: Path) -> list[tuple[str, ...]]:
 
 
 def test_two_nodes_of_different_size_number_their_workers_without_a_gap(
-    launcher: Any, dumps: Path, free_port: int
+    launcher: Launcher, dumps: Path, free_port: int
 ) -> None:
     place = ["--nnodes=2", f"--master-port={free_port}", "--rdzv-id=job"]
     agents = [
@@ -149,7 +160,9 @@ def test_two_nodes_of_different_size_number_their_workers_without_a_gap(
     assert common == {("127.0.0.1", str(free_port), "job")}
 
 
-def test_workers_of_different_roles_are_ranked_within_their_role(launcher: Any, dumps: Path, free_port: int) -> None:
+def test_workers_of_different_roles_are_ranked_within_their_role(
+    launcher: Launcher, dumps: Path, free_port: int
+) -> None:
     place = ["--nnodes=3", f"--master-port={free_port}"]
     agents = [
         launcher.start(*place, f"--node-rank={rank}", f"--nproc-per-node={nproc}", f"--role={role}", DUMP, dumps)
@@ -165,7 +178,7 @@ def test_workers_of_different_roles_are_ranked_within_their_role(launcher: Any, 
 
 
 def test_the_nodes_of_an_elastic_job_agree_on_everything_common(
-    launcher: Any, dumps: Path, free_port: int
+    launcher: Launcher, dumps: Path, free_port: int
 ) -> None:
     place = ["--nnodes=1:2", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{free_port}", "--rdzv-id=job"]
     agents = [launcher.start(*place, "--nproc-per-node=2", DUMP, dumps) for _ in range(2)]
@@ -180,12 +193,12 @@ def test_the_nodes_of_an_elastic_job_agree_on_everything_common(
     assert common == {("localhost", str(free_port))}
 
 
-def test_the_address_that_others_are_told_can_be_chosen(launcher: Any, dumps: Path) -> None:
+def test_the_address_that_others_are_told_can_be_chosen(launcher: Launcher, dumps: Path) -> None:
     assert launcher.run("--local-addr=127.0.0.2", "--rdzv-backend=c10d", DUMP, dumps).code == 0
     assert starts(dumps)["0.0"].environ["MASTER_ADDR"] == "127.0.0.2"
 
 
-def test_restarts_are_counted_and_error_files_are_apart(launcher: Any, dumps: Path) -> None:
+def test_restarts_are_counted_and_error_files_are_apart(launcher: Launcher, dumps: Path) -> None:
     assert launcher.run("--max-restarts=3", "--nproc-per-node=2", DUMP, dumps, "--fail-first").code == 0
     found = starts(dumps)
     counts = {
@@ -199,7 +212,7 @@ def test_restarts_are_counted_and_error_files_are_apart(launcher: Any, dumps: Pa
 
 
 def test_a_restart_is_counted_on_the_node_that_did_not_fail_too(
-    launcher: Any, dumps: Path, free_port: int
+    launcher: Launcher, dumps: Path, free_port: int
 ) -> None:
     place = ["--nnodes=2", f"--master-port={free_port}", "--max-restarts=1"]
     failing = launcher.start(*place, "--node-rank=0", DUMP, dumps, "--fail-first")
@@ -211,7 +224,7 @@ def test_a_restart_is_counted_on_the_node_that_did_not_fail_too(
 # --- what is inherited -----------------------------------------------------------------------------------
 
 
-def test_nothing_that_the_launcher_inherited_is_taken_away_or_altered(launcher: Any, dumps: Path) -> None:
+def test_nothing_that_the_launcher_inherited_is_taken_away_or_altered(launcher: Launcher, dumps: Path) -> None:
     strange = {
         "EMPTY": "",
         "BLANK": " ",
@@ -233,7 +246,7 @@ def test_nothing_that_the_launcher_inherited_is_taken_away_or_altered(launcher: 
     assert given.environ["ROLE_NAME"] == "trainer"
 
 
-def test_a_launcher_inside_a_worker_gives_its_own_workers_their_own_ranks(launcher: Any, dumps: Path) -> None:
+def test_a_launcher_inside_a_worker_gives_its_own_workers_their_own_ranks(launcher: Launcher, dumps: Path) -> None:
     inner = ["--no-python", sys.executable, "-m", "launcher_core", "--nproc-per-node=2", "--rdzv-id=inner"]
     words = ["--nproc-per-node=1", *inner, "--rdzv-backend=c10d", DUMP, dumps]
     assert launcher.run(*words).code == 0
@@ -241,7 +254,7 @@ def test_a_launcher_inside_a_worker_gives_its_own_workers_their_own_ranks(launch
     assert {given.environ["TORCHELASTIC_RUN_ID"] for given in starts(dumps).values()} == {"inner"}
 
 
-def test_a_worker_runs_where_the_launcher_was_started(launcher: Any, dumps: Path, tmp_path: Path) -> None:
+def test_a_worker_runs_where_the_launcher_was_started(launcher: Launcher, dumps: Path, tmp_path: Path) -> None:
     assert launcher.run(DUMP, dumps).code == 0
     (given,) = starts(dumps).values()
     assert (given.cwd, given.executable) == (str(tmp_path), sys.executable)
@@ -260,7 +273,7 @@ def test_a_worker_runs_where_the_launcher_was_started(launcher: Any, dumps: Path
     ],
 )
 def test_several_workers_have_one_thread_each_unless_told_otherwise(
-    launcher: Any, dumps: Path, nproc: int, env: dict[str, str], expected: str | None, said: str
+    launcher: Launcher, dumps: Path, nproc: int, env: dict[str, str], expected: str | None, said: str
 ) -> None:
     result = launcher.run(f"--nproc-per-node={nproc}", DUMP, dumps, env=env)
     assert (result.code, result.err) == (0, said)
@@ -282,7 +295,7 @@ def test_several_workers_have_one_thread_each_unless_told_otherwise(
     ],
 )
 def test_every_worker_sees_its_own_device_as_the_first(
-    launcher: Any, dumps: Path, env: dict[str, str], expected: list[tuple[str, str | None]]
+    launcher: Launcher, dumps: Path, env: dict[str, str], expected: list[tuple[str, str | None]]
 ) -> None:
     words = ["--virtual-local-rank", "--nproc-per-node=2", DUMP, dumps, "${local_rank}"]
     assert launcher.run(*words, env=env).code == 0
@@ -293,7 +306,7 @@ def test_every_worker_sees_its_own_device_as_the_first(
     assert [given.argv[2:] for _, given in found] == [["0"], ["1"]]
 
 
-def test_an_empty_list_of_devices_stays_empty_for_the_only_worker(launcher: Any, dumps: Path) -> None:
+def test_an_empty_list_of_devices_stays_empty_for_the_only_worker(launcher: Launcher, dumps: Path) -> None:
     assert launcher.run("--virtual-local-rank", DUMP, dumps, env={"CUDA_VISIBLE_DEVICES": ""}).code == 0
     assert starts(dumps)["0.0"].environ["CUDA_VISIBLE_DEVICES"] == ""
 
@@ -301,27 +314,57 @@ def test_an_empty_list_of_devices_stays_empty_for_the_only_worker(launcher: Any,
 # --- words -----------------------------------------------------------------------------------------------
 
 STRANGE_WORDS = [
-    "", " ", "--", "-", "-m", "-h", "--help", "--version", "--nproc-per-node=3", "--nnodes", "--dry-run", "=", "@file",
-    "a b", "'quoted'", '"', "\\", "\n", "\t", "*", "~", "%s", "{}", "$", "$$", "$HOME", "$local_rank", "${rank}", "${",
-    "naïve ☃", "\udcff\udc80", "--", "x" * 100_000,
+    "",
+    " ",
+    "--",
+    "-",
+    "-m",
+    "-h",
+    "--help",
+    "--version",
+    "--nproc-per-node=3",
+    "--nnodes",
+    "--dry-run",
+    "=",
+    "@file",
+    "a b",
+    "'quoted'",
+    '"',
+    "\\",
+    "\n",
+    "\t",
+    "*",
+    "~",
+    "%s",
+    "{}",
+    "$",
+    "$$",
+    "$HOME",
+    "$local_rank",
+    "${rank}",
+    "${",
+    "naïve ☃",
+    "\udcff\udc80",
+    "--",
+    "x" * 100_000,
 ]
 
 
 @pytest.mark.parametrize("method", ["exec", "spawn", "fork", "forkserver"])
-def test_every_word_behind_the_script_arrives_as_it_was_given(launcher: Any, dumps: Path, method: str) -> None:
+def test_every_word_behind_the_script_arrives_as_it_was_given(launcher: Launcher, dumps: Path, method: str) -> None:
     options = [] if method == "exec" else ["--run-path", f"--start-method={method}"]
     result = launcher.run(*options, DUMP, dumps, *STRANGE_WORDS)
     assert (result.code, result.err) == (0, "")
     assert starts(dumps)["0.0"].argv == [str(DUMP), str(dumps), *STRANGE_WORDS]
 
 
-def test_words_arrive_unaltered_from_inside_a_process_too(in_process: Any, dumps: Path) -> None:
+def test_words_arrive_unaltered_from_inside_a_process_too(in_process: InProcess, dumps: Path) -> None:
     in_process.main(DUMP, dumps, *STRANGE_WORDS)
     assert starts(dumps)["0.0"].argv == [str(DUMP), str(dumps), *STRANGE_WORDS]
 
 
 @pytest.mark.parametrize("method", ["exec", "spawn"])
-def test_the_local_rank_can_be_written_into_arguments(launcher: Any, dumps: Path, method: str) -> None:
+def test_the_local_rank_can_be_written_into_arguments(launcher: Launcher, dumps: Path, method: str) -> None:
     options = [] if method == "exec" else ["--run-path", f"--start-method={method}"]
     words = ["--device=cuda:${local_rank}", "${local_rank}${local_rank}", "$${local_rank}", "local_rank"]
     assert launcher.run(*options, "--nproc-per-node=2", DUMP, dumps, *words).code == 0
@@ -330,7 +373,7 @@ def test_the_local_rank_can_be_written_into_arguments(launcher: Any, dumps: Path
     ]
 
 
-def test_a_program_without_python_gets_its_words_as_they_are(launcher: Any, tmp_path: Path) -> None:
+def test_a_program_without_python_gets_its_words_as_they_are(launcher: Launcher, tmp_path: Path) -> None:
     script = tmp_path / "words.sh"
     script.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" > {tmp_path}/words\n')
     script.chmod(0o755)

@@ -38,18 +38,23 @@ class Site:
         _run(self.python, *PIP, "uninstall", "--yes", distribution)
 
 
-def copy_without_plugins(folder: Path) -> Path:
-    """The interpreter of an environment where the launcher is installed but declares no entry points."""
-    python = _environment(folder)
-    packages = _packages_of(folder)
-    for name in ("launcher_core", "launcher_plugins"):
-        shutil.copytree(_home(name), packages / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in RUNS_ON:
-        (packages / name).symlink_to(_home(name))
-    info = packages / "launcher_core-0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: launcher-core\nVersion: 0\n")
-    return python
+class BareSite:
+    """An environment where the launcher is installed but declares no entry points; it sees no other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.python = _environment(folder)
+        self.packages = _packages_of(folder)
+        for name in ("launcher_core", "launcher_plugins"):
+            shutil.copytree(_home(name), self.packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in RUNS_ON:
+            (self.packages / name).symlink_to(_home(name))
+        info = self.packages / "launcher_core-0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: launcher-core\nVersion: 0\n")
+
+    def install(self, *what: Path) -> None:
+        """Install wheels."""
+        _run(sys.executable, *PIP, "install", "--no-index", "--no-deps", "--target", self.packages, *what)
 
 
 def wheels(sources: list[Path], folder: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from launches import Launcher
-from sites import Site, copy_without_plugins, wheels
+from sites import Site, wheels
 
 HERE = Path(__file__).parent
 SOURCES = [HERE / name for name in ("plugin", "faulty", "twin_one", "twin_two")]
@@ -25,12 +25,6 @@ def crowded(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     site = Site(tmp_path_factory.mktemp("crowded"))
     site.install(*built.values())
     return site
-
-
-@pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment whose launcher came without any plugin."""
-    return copy_without_plugins(tmp_path_factory.mktemp("bare"))
 
 
 @pytest.fixture

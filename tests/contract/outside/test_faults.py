@@ -20,13 +20,13 @@ CHOICES = {
 """Group -> what its flag is called in errors, and the words that choose from it."""
 
 HOOKS = {
-    "rendezvous": "launcher_make_rendezvous(params: 'RendezvousParameters', store: 'Store | None') -> "
-    "'RendezvousHandler | RendezvousBackend | Meeting'",
-    "stores": "launcher_make_store(params: 'RendezvousParameters') -> 'Store'",
-    "logs_specs": "launcher_make_logs_specs(config: 'LogsConfig') -> 'LogsSpecs'",
-    "start_methods": "launcher_make_starter() -> 'Starter'",
-    "event_recorders": "launcher_make_recorder(argument: 'str | None', log_dir: 'str | None') -> 'Recorder'",
-    "policies": "launcher_make_watch(config: 'LaunchConfig') -> 'Watch | None'",
+    "rendezvous": "launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) -> "
+    "RendezvousHandler | RendezvousBackend | Meeting",
+    "stores": "launcher_make_store(params: RendezvousParameters) -> Store",
+    "logs_specs": "launcher_make_logs_specs(config: LogsConfig) -> LogsSpecs",
+    "start_methods": "launcher_make_starter() -> Starter",
+    "event_recorders": "launcher_make_recorder(argument: str | None, log_dir: str | None) -> Recorder",
+    "policies": "launcher_make_watch(config: LaunchConfig) -> Watch | None",
 }
 """Group -> the signature of its maker, or of a hook of policies."""
 
@@ -136,7 +136,7 @@ def test_a_plugin_that_forgot_to_mark_its_hook_is_told_so(
 def test_a_misspelt_hook_is_refused_with_the_right_spelling(
     group: str, refused: Callable[[str, str], tuple[int, str]]
 ) -> None:
-    meant = "launcher_admit(node: 'Node', round: 'int') -> 'str | None'" if group == "policies" else HOOKS[group]
+    meant = "launcher_admit(node: Node, round: int) -> str | None" if group == "policies" else HOOKS[group]
     expected = (
         f"launcher: error: {CHOICES[group][0]}=misspelt: the plugin of faulty-launcher-plugin 0.3 implements "
         f"{MISSPELT[group]}, which is no hook; did you mean {meant}?\n"
@@ -214,25 +214,3 @@ def test_what_a_maker_returns_has_to_have_the_shape_it_is_used_by(
     assert (code, error.count("\n")) == (2, 1)
     assert "faulty-launcher-plugin 0.3" in error
     assert "returned dict" in error
-
-
-WITHOUT_PLUGINS = {
-    "rendezvous": "--rdzv-backend=c10d",
-    "stores": "--rdzv-conf store=c10d",
-    "logs_specs": "--logs-specs=default",
-    "start_methods": "--start-method=exec",
-    "event_recorders": "--event-log-handler=null",
-    "policies": "--policy=any",
-}
-
-
-@pytest.mark.parametrize("group", CHOICES)
-def test_a_core_without_its_plugins_says_for_each_flag_what_is_not_installed(
-    group: str,
-    bare: Path,
-    built: dict[str, Path],
-    launcher_of: Callable[[Path], Launcher],
-    script: Callable[[str], Path],
-) -> None:
-    """What is asked for first is what is missing first: the other choices come from outside."""
-    raise NotImplementedError

@@ -73,7 +73,7 @@ def test_a_failure_within_the_budget_dismisses_everybody_and_the_next_round_coun
     state, told = apply(state, Failed("b", 0, "rank 1 exited with code 3"), 5, limits)
 
     why = "rank 1 exited with code 3"
-    assert told == [Dismiss("a", 0, why, True), Dismiss("b", 0, why, True)]
+    assert told == [Dismiss("a", 0, why, True, 1, 1), Dismiss("b", 0, why, True, 1, 1)]
     state, told = apply(state, Join(node("b")), 6, limits)
     assert told == []
     state, told = apply(state, Join(node("a")), 7, limits)
@@ -211,3 +211,63 @@ def test_roles_count_their_own_ranks_in_group_order():
     )
 
     assert [(one.base_rank, one.world_size, one.base_role_rank, one.role_world_size) for one in told] == [(0, 6, 0, 3), (2, 6, 0, 3), (5, 6, 2, 3)]
+
+
+# --- ranks that the user fixed ---------------------------------------------------------------------------
+
+FIXED = Limits(2, 2, max_restarts=3, fixed_ranks=True)
+TAKEN = "node rank 1 is taken by host-b; give each node its own --node-rank"
+
+
+def test_a_second_node_with_a_rank_that_is_taken_is_refused_and_the_others_gather_on():
+    gathering, _ = play(FIXED, (0, Join(node("b", node_rank=1))))
+    state, told = apply(gathering, Join(node("c", node_rank=1)), 1, FIXED)
+    assert (state, told) == (gathering, [End("c", False, TAKEN, refused=True)])
+
+    _, told = apply(state, Join(node("a", node_rank=0)), 2, FIXED)
+    assert [(one.to, one.group_rank) for one in told] == [("a", 0), ("b", 1)]
+
+
+def test_a_node_with_a_rank_that_is_taken_does_not_disturb_a_running_job():
+    state = running(FIXED, node("a", node_rank=0), node("b", node_rank=1))
+
+    assert apply(state, Join(node("c", node_rank=1)), 1, FIXED) == (state, [End("c", False, TAKEN, refused=True)])
+
+
+def test_a_rank_is_taken_while_its_node_stops_its_workers_and_comes_back_to_it():
+    state = running(FIXED, node("a", node_rank=0), node("b", node_rank=1))
+    state, _ = apply(state, Failed("a", 0, "x"), 1, FIXED)
+    _, told = apply(state, Join(node("c", node_rank=1)), 2, FIXED)
+    assert told == [End("c", False, TAKEN, refused=True)]
+
+    state, told = apply(state, Join(node("b", node_rank=1)), 3, FIXED)
+    assert told == []
+    _, told = apply(state, Join(node("a", node_rank=0)), 4, FIXED)
+    assert [(one.to, one.group_rank, one.round) for one in told] == [("a", 0, 1), ("b", 1, 1)]
+
+
+def test_a_rank_is_free_again_when_its_node_was_lost():
+    state = running(FIXED, node("a", node_rank=0), node("b", node_rank=1))
+    state, _ = apply(state, Leave("b", "lost"), 1, FIXED)
+    state, told = apply(state, Join(node("c", node_rank=1)), 2, FIXED)
+    assert told == []
+
+    _, told = apply(state, Join(node("a", node_rank=0)), 3, FIXED)
+    assert [(one.to, one.group_rank) for one in told] == [("a", 0), ("c", 1)]
+
+
+def test_where_ranks_are_only_wishes_two_nodes_may_have_the_same():
+    _, told = play(Limits(2, 2), (0, Join(node("a", node_rank=1))), (0, Join(node("b", node_rank=1))))
+
+    assert [(one.to, one.group_rank) for one in told] == [("b", 0), ("a", 1)]
+
+
+def test_a_restart_does_not_wait_for_a_node_that_finished_and_left():
+    limits = Limits(1, 2, max_restarts=1)
+    state, _ = apply(running(limits, node("a"), node("b")), Finished("a", 0), 1, limits)
+    state, _ = apply(state, Leave("a", "the other nodes did not finish in time"), 2, limits)
+    state, told = apply(state, Failed("b", 0, "boom"), 3, limits)
+    assert told == [Dismiss("b", 0, "boom", True, 1, 1)]
+
+    state, told = apply(state, Join(node("b")), 4, limits)
+    assert [(one.to, one.round, one.group_world_size) for one in told] == [("b", 1, 1)]

@@ -50,6 +50,7 @@ def test_an_exception_is_told_in_about_ten_lines() -> None:
         "  where    /home/user/no_message.py:1 in <module>\n"
         "               assert 1 + 1 == 3\n"
         "  worker   rank 5 (local rank 1), pid 105, exit code 1\n"
+        "  restarts none: --max-restarts is 0\n"
         "  blamed   rank 5 is the only worker that failed by itself; the launcher stopped the others\n"
         "\n"
         "  traceback\n"
@@ -73,7 +74,8 @@ def test_a_signal_is_told_with_its_meaning_and_the_end_of_stderr() -> None:
         "train.py FAILED: rank 1 on node-3 was ended by SIGKILL\n"
         "\n"
         "  cause    SIGKILL (signal 9): killed; often by the out-of-memory killer\n"
-        "  worker   rank 1 (local rank 1), pid 101, SIGKILL, after 3 of 3 restarts\n"
+        "  worker   rank 1 (local rank 1), pid 101, SIGKILL\n"
+        "  restarts 3 of 3 spent: --max-restarts allows no more\n"
         "  blamed   rank 1 failed first, 3.0 ms before rank 0\n"
         "\n"
         "  end of its stderr\n"
@@ -93,6 +95,7 @@ def test_a_command_that_cannot_run_is_told_in_a_few_lines() -> None:
         "\n"
         "  cause    exit code 127: the command, or a library that it needs, was not found\n"
         "  worker   rank 0 (local rank 0), pid 100, exit code 127\n"
+        "  restarts none: --max-restarts is 0\n"
         "\n"
         "  end of its stderr\n"
         "    sh: 1: solver: not found"
@@ -100,6 +103,18 @@ def test_a_command_that_cannot_run_is_told_in_a_few_lines() -> None:
 
 
 # --- parts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spent", "allowed", "line"),
+    [
+        (0, 0, "  restarts none: --max-restarts is 0"),
+        (3, 3, "  restarts 3 of 3 spent: --max-restarts allows no more"),
+        (1, 3, "  restarts 1 of 3 spent"),
+    ],
+)
+def test_why_nothing_was_started_again_is_said(spent: int, allowed: int, line: str) -> None:
+    assert told(failed(0), restarts=spent, max_restarts=allowed).split("\n")[4] == line
 
 
 @pytest.mark.parametrize(
@@ -129,6 +144,7 @@ def test_a_text_in_the_error_file_is_the_cause() -> None:
         "\n"
         "  cause    out of disk space\n"
         "  worker   rank 0 (local rank 0), pid 100, exit code 1\n"
+        "  restarts none: --max-restarts is 0\n"
         "\n"
         "  logs     /logs/0/error.json"
     )

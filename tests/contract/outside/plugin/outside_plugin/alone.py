@@ -81,3 +81,19 @@ class Alone:
         name = self._params.get(key)
         if name:
             raise ERRORS[name](text)
+
+
+class Sharing:
+    """Rendezvous `outside-sharing`: is given the store that `--rdzv-conf store=` names, and only looks at it."""
+
+    @hookimpl
+    def launcher_declare(self):
+        return {"capabilities": ["SHARES_STORE"]}
+
+    @hookimpl
+    def launcher_make_rendezvous(self, store, params):
+        note("store", callable(store.serve), callable(store.connect))
+        return Alone(params)
+
+
+sharing = Sharing()
