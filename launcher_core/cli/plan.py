@@ -19,7 +19,9 @@ launcher's own; cpus is null unless the worker is bound to some.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import attrs
 
 from launcher_core.cli import say
 from launcher_core.cli.parse import Origin
@@ -29,7 +31,8 @@ from launcher_core.rules.numa import cpu_list
 SCHEMA = 1
 
 
-class Setting(NamedTuple):
+@attrs.frozen
+class Setting:
     """One setting: a value that JSON knows, and what set it."""
 
     name: str
@@ -38,7 +41,8 @@ class Setting(NamedTuple):
     source: str
 
 
-class PlannedPlugin(NamedTuple):
+@attrs.frozen
+class PlannedPlugin:
     """A plugin that would be used."""
 
     group: str
@@ -48,7 +52,8 @@ class PlannedPlugin(NamedTuple):
     file: str
 
 
-class PlannedTimeout(NamedTuple):
+@attrs.frozen
+class PlannedTimeout:
     """A bound on how long something may take; None for no bound."""
 
     name: str
@@ -56,7 +61,8 @@ class PlannedTimeout(NamedTuple):
     source: str = ""
 
 
-class PlannedWorker(NamedTuple):
+@attrs.frozen
+class PlannedWorker:
     """A worker that would be started."""
 
     local_rank: int
@@ -69,7 +75,8 @@ class PlannedWorker(NamedTuple):
     cpus_reason: str = ""
 
 
-class Plan(NamedTuple):
+@attrs.frozen
+class Plan:
     """Everything that a launch would do on this node."""
 
     settings: tuple[Setting, ...]
@@ -124,7 +131,7 @@ def as_json(plan: Plan) -> str:
 
 def _objects(rows: Sequence[Any]) -> list[dict[str, Any]]:
     """The rows as objects, keys sorted as the fields are."""
-    return [{key: _json(value) for key, value in row._asdict().items()} for row in rows]
+    return [{key: _json(value) for key, value in attrs.asdict(row, recurse=False).items()} for row in rows]
 
 
 def _json(value: Any) -> Any:

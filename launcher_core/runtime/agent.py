@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
-from signal import SIGKILL
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
@@ -91,34 +91,30 @@ class LocalAgent:
 
     def run(self, signums: Iterable[int]) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
-        with Signals(signums, self._loop):
-            try:
-                self._warden.start()
-                self._parts.meeting.start(self._loop.post)
-                self._take(begin(self._agent))
-                while self._agent.state is not State.DONE:
-                    for event in self._loop.wait():
-                        self._take(step(self._agent, event))
-                return Ending(self._agent, self._group.values, self._failures, self._group.dest)
-            finally:
-                self._close()
+        with ExitStack() as closing:
+            for close in (self._loop.close, self._warden.close, self._output.close, self._parts.starter.close):
+                closing.callback(close)
+            closing.callback(self._parts.meeting.close)
+            # From here on outwards no worker is left: a signal means again what it means to this process.
+            with Signals(signums, self._loop):
+                try:
+                    self._supervise()
+                finally:
+                    self._group.abandon()
+            return Ending(self._agent, self._group.values, self._failures, self._group.dest)
+
+    def _supervise(self) -> None:
+        self._warden.start()
+        self._parts.meeting.start(self._loop.post)
+        self._take(begin(self._agent))
+        while self._agent.state is not State.DONE:
+            for event in self._loop.wait():
+                self._take(step(self._agent, event))
 
     def _take(self, taken: Step) -> None:
         self._agent, effects = taken
         for effect in effects:
             self._DO[type(effect)](self, effect)
-
-    def _close(self) -> None:
-        """Let go of everything, whatever state it is in; the group is empty unless we are being torn down."""
-        if self._group.pids:
-            self._group.kill(SIGKILL, tuple(self._group.pids))
-            self._group.sweep(values=False)
-        for close in (self._close_meeting, self._parts.starter.close, self._output.close, self._warden.close):
-            close()
-        self._loop.close()
-
-    def _close_meeting(self) -> None:
-        self._parts.meeting.close()
 
     # --- effects ----------------------------------------------------------------------------------------
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Collection, Mapping, Sequence
 from signal import SIGKILL, SIGTERM
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from launcher_core.hooks.ports import Child, LogsSpecs, Starter
@@ -16,6 +15,9 @@ from launcher_core.rules.worker_env import expand
 from launcher_core.runtime import system
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
+
+KILLED_WITHIN = 10.0
+"""Seconds that processes are given to go after SIGKILL, when all is being torn down."""
 
 
 class Group:
@@ -107,7 +109,7 @@ class Group:
         """Signal the process groups of these workers; those that had ended by then ended by themselves."""
         for local in local_ranks:
             child = self._children[local]
-            if not _readable(child.fd, 0):
+            if not system.wait_readable(child.fd, 0):
                 self._asked_to_stop.add(local)
             system.kill_group(child.pid, signum)
         if signum not in (SIGKILL, SIGTERM) or not local_ranks:
@@ -134,27 +136,14 @@ class Group:
             system.kill_group(child.pid, SIGKILL)
             if values:
                 self.values[local] = child.value()
-            child.reap()
             self._warden.release(child.pid)
+            child.reap()
+        if self._children and not values:
+            system.kill_carriers(self._warden.mark)
         self._children.clear()
         self._asked_to_stop.clear()
         self._output.drain(0.5)
 
     def _stdin_of(self, local: int, null: int) -> int:
         chosen = self._stdin == "all" or self._stdin == str(local)
-        return 0 if chosen and _is_open(0) else null
-
-
-def _readable(fd: int, seconds: float) -> bool:
-    """Whether the descriptor is readable within so many seconds."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+        return 0 if chosen and system.is_open(0) else null

@@ -302,21 +302,28 @@ def kill_group(pgid: int, signum: int) -> bool:
     return True
 
 
+def kill_carriers(variable: Mapping[str, str]) -> None:
+    """Kill every process that was executed with this variable in its environment.
+
+    A fork that executed nothing shows its parent's, so it is only found if its parent was executed with it.
+    """
+    for pid in carriers(variable):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def group_alive(pgid: int) -> bool:
     """Whether any process of the group still runs. Zombies do not count, where /proc tells them apart."""
     if not kill_group(pgid, 0):
         return False
     if _runs_in(pgid, pgid):
         return True
-    try:
-        everybody = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:
-        return True
-    return any(_runs_in(pid, pgid) for pid in everybody)
+    everybody = _everybody()
+    return not everybody or any(_runs_in(pid, pgid) for pid in everybody)
 
 
 def carriers(variable: Mapping[str, str]) -> list[int]:
-    """Pids of processes that were executed with this variable; a fork shows what its parent was executed with."""
+    """Pids of the processes that were executed with this variable in their environment; none without /proc."""
     wanted = {os.fsencode(f"{name}={value}") for name, value in variable.items()}
     found = []
     for pid in _everybody():
