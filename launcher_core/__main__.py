@@ -1,4 +1,8 @@
-"""`python -m launcher_core`, and the console script: errors become one paragraph and an exit code here."""
+"""`python -m launcher_core`, and the console script: errors become one paragraph and an exit code here.
+
+This is the only place that takes the process for its own: its signals, its standard streams, its place in a
+container.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ import sys
 def console() -> None:
     """Run the command line of this process, and leave with its exit code; never returns.
 
-    0 success; 1 the job failed; 2 the request cannot be carried out; 128+N stopped by signal N. A traceback is
-    shown only for what is a defect of the launcher or of a plugin.
+    0 success; 1 the job failed; 2 the request cannot be carried out; 128+N stopped by signal N (or killed by it
+    while there were no workers, which shells show as the same number). A traceback is shown only for what is a
+    defect of the launcher or of a plugin.
     """
+    _own_the_process()
     from launcher_core.errors import LauncherError, SignalException
 
     code = 0
@@ -23,7 +29,7 @@ def console() -> None:
         code = _status(error)
     except LauncherError as error:
         code = error.exit_code
-        print(_words(error), file=sys.stderr)
+        _complain(_words(error))
     except SignalException as error:
         code = error.exit_code
     except KeyboardInterrupt:
@@ -38,12 +44,31 @@ def console() -> None:
     _leave(code)
 
 
+def _own_the_process() -> None:
+    """Let an interrupt end it at once, until there is something to stop; and give it standard streams."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.getpid() == 1:
+        from launcher_core.runtime.init import leave_number_one
+
+        leave_number_one()
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:  # closed: else the next thing that is opened would be taken for it, by workers too
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+
+
 def _status(error: SystemExit) -> int:
     if error.code is None:
         return 0
     if isinstance(error.code, int):
         return error.code
-    print(error.code, file=sys.stderr)
+    _complain(str(error.code))
     return 1
 
 
@@ -52,6 +77,13 @@ def _words(error: Exception) -> str:
     from launcher_core.errors import ChildFailedError
 
     return str(error) if isinstance(error, ChildFailedError) else say.usage_error(error)
+
+
+def _complain(text: str) -> None:
+    try:
+        print(text, file=sys.stderr)
+    except OSError:
+        pass  # there is nowhere else to say it; the exit code does
 
 
 def _leave(code: int) -> None:

@@ -20,6 +20,7 @@ from launcher_core.model.job import Place, Worker
 from launcher_core.rules.ranks import spans, workers
 from launcher_core.rules.supervise import Patience
 from launcher_core.rules.worker_env import Group, expand, worker_env
+from launcher_core.runtime.warden import MARK
 
 AT_START = "(known when the workers start)"
 
@@ -60,17 +61,19 @@ def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWork
     common = Group(
         config.nproc_per_node, config.role, config.run_id, config.max_restarts, config.virtual_local_rank
     )
-    unknown = dict.fromkeys(() if ranks_known else _LATER, AT_START)
-    ports = {name: described[name] for name in ("MASTER_ADDR", "MASTER_PORT") if name in described}
+    later = (*_ALWAYS_LATER, *(() if ranks_known else _LATER))
+    known_late = dict.fromkeys(later, AT_START)
+    known_late.update((name, described[name]) for name in _MASTER if name in described)
     base = {**os.environ, **config.worker_env}
     planned = []
     for worker in workers(place, config.nproc_per_node):
-        env: dict[str, str] = {**config.worker_env, **worker_env(worker, place, common, base), **ports, **unknown}
-        env["TORCHELASTIC_ERROR_FILE"] = AT_START
+        env = {**config.worker_env, **worker_env(worker, place, common, base), **known_late}
         planned.append(_worker(prepared, worker, env, ranks_known=ranks_known))
     return tuple(planned)
 
 
+_MASTER = ("MASTER_ADDR", "MASTER_PORT")
+_ALWAYS_LATER = ("TORCHELASTIC_ERROR_FILE", MARK)
 _LATER = ("RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE")
 
 

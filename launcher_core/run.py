@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from launcher_core.cli.answer import answer
 from launcher_core.cli.parse import parse_args
 from launcher_core.errors import ChildFailedError
 from launcher_core.rules.sizes import parse_min_max_nnodes
@@ -52,7 +53,7 @@ def _main(argv: list[str]) -> None:
     if args.list_plugins:
         from launcher_core.cli.plugin_list import plugin_list
 
-        print(plugin_list())
+        answer(plugin_list())
         return
     from launcher_core.cli.facts import this_machine
     from launcher_core.cli.resolve import resolve_args
@@ -65,7 +66,7 @@ def _main(argv: list[str]) -> None:
     if resolved.dry_run:
         from launcher_core.dry_run import show
 
-        print(show(resolved, prepared))
+        answer(show(resolved, prepared))
         return
     tell = Teller(sys.stderr)
     for notice in resolved.notices:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from launcher_core.cli import say
+from launcher_core.cli.answer import answer
 from launcher_core.cli.options import OPTIONS, Option, convert
 from launcher_core.cli.split import Split, split
 from launcher_core.errors import EXIT_USAGE, UsageError
@@ -112,7 +113,7 @@ def _answer(given: Mapping[str, Origin]) -> None:
         text = script(given["print_completion"].value)
     else:
         return
-    print(text)
+    answer(text)
     raise SystemExit(0)
 
 

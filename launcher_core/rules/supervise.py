@@ -165,15 +165,17 @@ def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
 def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
-    return agent._replace(verdict=event), ()
+    follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
+    return agent._replace(verdict=event), (Say(event),) if follows else ()
 
 
 def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     """AWAITING and FINISHING: no worker is alive, the verdict can be followed at once."""
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    said = (Say(event),) if isinstance(event, Regroup) else ()
     agent, effects = _follow(agent._replace(verdict=event))
-    return agent, (Disarm(), *effects)
+    return agent, (Disarm(), *said, *effects)
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
@@ -256,7 +258,7 @@ def _follow(agent: Agent) -> Step:
     if isinstance(agent.verdict, Over):
         return agent._replace(state=State.DONE), ()
     if isinstance(agent.verdict, Regroup):
-        return agent._replace(state=State.JOINING), (Say(agent.verdict), Join())
+        return agent._replace(state=State.JOINING), (Join(),)
     return agent._replace(state=State.AWAITING), ()
 
 

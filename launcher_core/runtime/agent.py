@@ -21,6 +21,7 @@ from launcher_core.rules.steps import Exited, Hung, StartFailed
 from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import worker_env
+from launcher_core.runtime import system
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group
 from launcher_core.runtime.loop import Loop
@@ -92,24 +93,38 @@ class LocalAgent:
     def run(self, signums: Iterable[int]) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
         with ExitStack() as closing:
-            for close in (self._loop.close, self._warden.close, self._output.close, self._parts.starter.close):
+            for close in (self._loop.close, self._warden.close, self._output.close):
                 closing.callback(close)
-            closing.callback(self._parts.meeting.close)
+            closing.callback(self._let_go, self._parts.starter.close)
+            closing.callback(self._let_go, self._parts.meeting.close)
             # From here on outwards no worker is left: a signal means again what it means to this process.
             with Signals(signums, self._loop):
                 try:
                     self._supervise()
                 finally:
+                    if self._group.pids:
+                        self._stop_watching()
                     self._group.abandon()
             return Ending(self._agent, self._group.values, self._failures, self._group.dest)
 
     def _supervise(self) -> None:
-        self._warden.start()
-        self._parts.meeting.start(self._loop.post)
+        try:
+            self._warden.start()
+            self._parts.meeting.start(self._loop.post)
+        except OSError as error:
+            raise _explained(error) from error
         self._take(begin(self._agent))
         while self._agent.state is not State.DONE:
             for event in self._loop.wait():
                 self._take(step(self._agent, event))
+
+    def _let_go(self, close: Callable[[], None]) -> None:
+        """Close what a plugin made. What it raises is told, and changes nothing about the result."""
+        try:
+            close()
+        except Exception as error:
+            text = f"something could not be closed: {type(error).__name__}: {error}"
+            self._tell(Trouble(LauncherError(text)))
 
     def _take(self, taken: Step) -> None:
         self._agent, effects = taken
@@ -180,13 +195,16 @@ class LocalAgent:
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _sweep(self, effect: steps.Sweep) -> None:
-        for watch in self._parts.watches:
-            watch.stop()
+        self._stop_watching()
         for exit in self._agent.exits:
             if exit.code != 0:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
+
+    def _stop_watching(self) -> None:
+        for watch in self._parts.watches:
+            watch.stop()
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(
@@ -255,8 +273,11 @@ class LocalAgent:
 
 
 def _explained(error: OSError | ValueError) -> LauncherError:
-    """Why the group could not be started, in words: a ValueError is about what was asked for."""
-    known = None if isinstance(error, ValueError) or error.filename else error.strerror
-    explained = (UsageError if isinstance(error, ValueError) else StartError)(known or str(error))
+    """Why it could not be started, in words: a ValueError is about what was asked for."""
+    if isinstance(error, ValueError):
+        explained: LauncherError = UsageError(str(error))
+    else:
+        plain = None if error.filename else error.strerror
+        explained = StartError(system.too_many_files(error) or plain or str(error))
     explained.__cause__ = error
     return explained

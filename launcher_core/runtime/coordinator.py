@@ -48,7 +48,7 @@ class Coordinator:
         self._deadline: Any = None
         self.members = 0
         self.on_empty: Callable[[], None] = lambda: None
-        """Called when the last member but the host's own agent has gone."""
+        """Called when the last member has gone."""
         server.call(self._every_so_often)
 
     def claims(self, first: bytes) -> bool:
@@ -99,7 +99,8 @@ class Coordinator:
         del self._sessions[session.node.id]
         self.members = len(self._sessions)
         self.change(rounds.Leave(session.node.id, reason))
-        self.on_empty()
+        if not self._sessions:
+            self.on_empty()
 
     # --- time -------------------------------------------------------------------------------------------
 
@@ -209,7 +210,7 @@ class AgentSession:
         left = None if round.deadline is None else round.deadline - now
         detail = rounds.missing(round, limits)
         fields = {"have": len(round.here), "low": limits.low, "high": limits.high}
-        self._peer.send(frame("waiting", detail=detail, left=left, **fields))
+        self._peer.send(frame("waiting", detail=detail, seconds_left=left, **fields))
 
     def _take(self, message: dict[str, Any]) -> None:
         kind = message["type"]

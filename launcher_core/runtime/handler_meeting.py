@@ -46,6 +46,7 @@ class HandlerMeeting:
         self._watching = False
         self._left = False
         self._info: RendezvousInfo | None = None
+        self._trouble: Exception | None = None
 
     def describe(self) -> dict[str, str]:
         """What is known of a foreign rendezvous: its name and how it is watched."""
@@ -90,7 +91,7 @@ class HandlerMeeting:
         """Shut the handler down, unless this node left: closing would end the job for everybody.
 
         Blocks for CLOSE_SECONDS at most, one second after a `leave`; a thread that is still in a call of the
-        handler's then is given up, and whatever it has to tell.
+        handler's then is given up, and whatever it has to tell. Raises what the handler's shutdown raised.
         """
         if self._thread is None:
             return
@@ -98,6 +99,8 @@ class HandlerMeeting:
         self._thread.join(CLOSE_SECONDS if not self._left else 1.0)
         self._thread = None
         self._listener = None
+        if self._trouble is not None:
+            raise self._trouble
 
     # --- the helper thread ------------------------------------------------------------------------------
 
@@ -114,7 +117,10 @@ class HandlerMeeting:
             self._watching = False
             self._guard(order)
         if not self._left:
-            self._guard(self._handler.shutdown)
+            try:
+                self._handler.shutdown()
+            except Exception as error:  # for `close` to raise
+                self._trouble = self._known(error)
 
     def _tell(self, news: News) -> None:
         """Tell the agent, unless the meeting has been closed: nobody listens any more."""

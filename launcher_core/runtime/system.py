@@ -7,6 +7,7 @@ are kept as short as they can be.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -32,7 +33,9 @@ def spawn(program: str, argv: Sequence[str], env: Mapping[str, str], fds: Sequen
     sources, moved = _out_of_the_way(fds)
     try:
         actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(sources)]
-        actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(len(fds))]
+        # glibc refuses to close numbers above the limit, which was lowered after they had been given out
+        limit = os.sysconf("SC_OPEN_MAX")
+        actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(len(fds)) if fd < limit]
         return os.posix_spawn(
             program, list(argv), env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_CATCHABLE
         )
@@ -86,6 +89,15 @@ def keep_from_children(first: int) -> None:
     """Have no program that this process executes inherit a descriptor from `first` on."""
     for fd in list(_inheritable(first)):
         os.set_inheritable(fd, False)
+
+
+def too_many_files(error: OSError) -> str:
+    """What to do about an error that says that no more descriptors can be had; "" about any other."""
+    if error.errno == errno.EMFILE:
+        return f"{os.sysconf('SC_OPEN_MAX')} open files are too few for this launch; raise the limit, see `ulimit -n`"
+    if error.errno == errno.ENFILE:
+        return "this machine has no more open files to give; see /proc/sys/fs/file-max"
+    return ""
 
 
 def anonymous_file(name: str) -> int:
@@ -191,8 +203,6 @@ def pid_fd(pid: int) -> int:
     """As `exit_fd`, for any process. Raises NotImplementedError where the kernel has no such thing."""
     if sys.platform == "darwin":
         return _exit_queue(pid)
-    import errno
-
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError) as error:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import socket
 
 SHELL = "/bin/sh"
+MARK = "LAUNCHER_AGENT"
+"""Environment variable by which everything that a worker started can be told, wherever it went."""
 END_WITHIN = 5.0
 """Seconds. With something to kill the warden looks through all processes a few times; else it ends at once."""
 
@@ -92,7 +94,7 @@ class Warden:
     """
 
     def __init__(self, shell: str = SHELL) -> None:
-        self.mark = {"LAUNCHER_AGENT": f"{os.getpid()}-{os.urandom(8).hex()}"}
+        self.mark = {MARK: f"{os.getpid()}-{os.urandom(8).hex()}"}
         """To be in the environment of every worker: the warden finds those by it that it was not told of."""
         self._shell = shell
         self._guarded: set[int] = set()

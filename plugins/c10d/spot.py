@@ -62,8 +62,10 @@ def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[s
             raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct --rdzv-endpoint") from error
         return "no", f"{host} is not known here ({error.strerror}), perhaps not yet"
     if not local and port == 0:
-        raise ValueError(f"{host} is not an address of this machine, and port 0 is only known to the one that binds it; "
-                         f"name the port, as in {host}:{DEFAULT_PORT}")
+        raise ValueError(
+            f"{host} is not an address of this machine, and port 0 is only known to the one that binds it; name the "
+            f"port, as in {host}:{DEFAULT_PORT}"
+        )
     if not local:
         return "no", f"{host} is not an address of this machine"
     if port == 0:

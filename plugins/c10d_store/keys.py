@@ -9,23 +9,17 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping, MutableSet, Sequence
-from typing import NamedTuple
 
 Woken = Sequence[Hashable]
 """Clients whose waits are over, one mention for each wait."""
 NOBODY: Woken = ()
 
-_INTEGER = rb"[ \t\n\v\f\r]*([+-]?[0-9]+)"
+_INTEGER = rb"[ \t\n\v\f\r]*([+-]?)0*([0-9]{1,19})(?![0-9])"
 _I64_MIN, _I64_MAX, _U64_SPAN = -(2**63), 2**63 - 1, 2**64
 
 
-class _Passed(NamedTuple):
-    """That the barrier of this name has been passed; waited for as a key is."""
-
-    barrier: bytes
-
-
-_Awaited = bytes | _Passed
+_Awaited = bytes | tuple[bytes]
+"""A key or a queue, or (name,): that the barrier of this name has been passed."""
 
 
 class _Wait:
@@ -150,7 +144,7 @@ class KeySpace:
         Raises ValueError when the key holds no number.
         """
         count, woken = self.add(barrier, 1)
-        passed = _Passed(barrier)
+        passed = (barrier,)
         if count < world_size:
             self._register(client, {passed})
             return False, woken
@@ -197,7 +191,7 @@ class KeySpace:
 def _to_integer(key: bytes, value: bytes) -> int:
     """The number a value begins with, read as C's strtoll reads it."""
     match = re.match(_INTEGER, value)
-    number = int(match[1]) if match else None
+    number = int(match[1] + match[2]) if match else None
     if number is None or not _I64_MIN <= number <= _I64_MAX:
         raise ValueError(f"the value of {key!r} is no 64-bit number: {value[:40]!r}")
     return number

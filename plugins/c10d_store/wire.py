@@ -8,7 +8,6 @@ What exceeds a bound is refused when its length is read, before anything is kept
 
 from collections.abc import Iterator, Sequence
 from struct import Struct
-from typing import NamedTuple
 
 # fmt: off
 (VALIDATE, SET, COMPARE_SET, GET, ADD, CHECK, WAIT, GETNUMKEYS, DELETE_KEY, APPEND, MULTI_GET, MULTI_SET,
@@ -32,46 +31,41 @@ BARRIER: the world size, PING: the nonce, else 0). A plain tuple, since one is m
 """
 
 
-class _Layout(NamedTuple):
-    """How a request's arguments follow its opcode."""
-
-    name: str
-    limits: tuple[int, ...] = ()
-    """The most bytes that each field may have."""
-    counted: bool = False
-    """Whether a count comes first, and the fields are repeated so many times."""
-    tail: Struct | None = None
-    """The number that comes last."""
-
-
 _U32, _I64, _U64 = Struct("<I"), Struct("<q"), Struct("<Q")
-_LAYOUTS = (
-    _Layout("VALIDATE"),
-    _Layout("SET", (MAX_KEY, MAX_VALUE)),
-    _Layout("COMPARE_SET", (MAX_KEY, MAX_VALUE, MAX_VALUE)),
-    _Layout("GET", (MAX_KEY,)),
-    _Layout("ADD", (MAX_KEY,), tail=_I64),
-    _Layout("CHECK", (MAX_KEY,), counted=True),
-    _Layout("WAIT", (MAX_KEY,), counted=True),
-    _Layout("GETNUMKEYS"),
-    _Layout("DELETE_KEY", (MAX_KEY,)),
-    _Layout("APPEND", (MAX_KEY, MAX_VALUE)),
-    _Layout("MULTI_GET", (MAX_KEY,), counted=True),
-    _Layout("MULTI_SET", (MAX_KEY, MAX_VALUE), counted=True),
-    _Layout("CANCEL_WAIT"),
-    _Layout("PING", tail=_U32),
-    _Layout("QUEUE_PUSH", (MAX_KEY, MAX_VALUE)),
-    _Layout("QUEUE_POP", (MAX_KEY,)),
-    _Layout("QUEUE_LEN", (MAX_KEY,)),
-    _Layout("LIST_KEYS"),
-    _Layout("BARRIER", (MAX_KEY,), tail=_I64),
+_K, _V = MAX_KEY, MAX_VALUE
+_ONCE, _COUNTED = False, True
+_LAYOUTS: tuple[tuple[str, tuple[int, ...], bool, Struct | None], ...] = (
+    ("VALIDATE", (), _ONCE, None),
+    ("SET", (_K, _V), _ONCE, None),
+    ("COMPARE_SET", (_K, _V, _V), _ONCE, None),
+    ("GET", (_K,), _ONCE, None),
+    ("ADD", (_K,), _ONCE, _I64),
+    ("CHECK", (_K,), _COUNTED, None),
+    ("WAIT", (_K,), _COUNTED, None),
+    ("GETNUMKEYS", (), _ONCE, None),
+    ("DELETE_KEY", (_K,), _ONCE, None),
+    ("APPEND", (_K, _V), _ONCE, None),
+    ("MULTI_GET", (_K,), _COUNTED, None),
+    ("MULTI_SET", (_K, _V), _COUNTED, None),
+    ("CANCEL_WAIT", (), _ONCE, None),
+    ("PING", (), _ONCE, _U32),
+    ("QUEUE_PUSH", (_K, _V), _ONCE, None),
+    ("QUEUE_POP", (_K,), _ONCE, None),
+    ("QUEUE_LEN", (_K,), _ONCE, None),
+    ("LIST_KEYS", (), _ONCE, None),
+    ("BARRIER", (_K,), _ONCE, _I64),
 )
-NAMES = tuple(layout.name for layout in _LAYOUTS)
+"""Opcode -> its name; the most bytes of each field; whether a count before them says how often they come; the
+number after them."""
+NAMES = tuple(name for name, _, _, _ in _LAYOUTS)
 """Opcode -> what the protocol calls it."""
 
 _COUNT_FIRST = -1
-_STARTS = tuple((_COUNT_FIRST if layout.counted else len(layout.limits), layout.tail) for layout in _LAYOUTS)
+_STARTS = tuple((_COUNT_FIRST if counted else len(limits), tail) for _, limits, counted, tail in _LAYOUTS)
 """Opcode -> how many fields are to come, and the number after them."""
+_Begun = tuple[int, list[bytes], int, Struct | None]
+_BETWEEN: _Begun = (VALIDATE, [], 0, None)
+"""No request has begun."""
 
 _OLD_CODES = 12
 """How many opcodes torch 2.1 has."""
@@ -91,8 +85,8 @@ class Decoder:
         self._codes = 0
         """The first opcode that the dialect lacks, in our numbers; 0 until the dialect is known."""
         self._shift = 0
-        self._begun: tuple[int, list[bytes], int] | None = None
-        """The incomplete request: opcode, fields so far, how many are to come."""
+        self._begun = _BETWEEN
+        """The incomplete request: opcode, fields so far, how many are to come, the number after them."""
         self._held = bytearray()
         """What has come of its next part, of no use before there are `_needs` bytes."""
         self._needs = 0
@@ -103,25 +97,19 @@ class Decoder:
             data = self._joined(data)
             if not data:
                 return
-        begun, self._begun = self._begun, None
+        (op, fields, left, tail), self._begun = self._begun, _BETWEEN
         at, end, needs = 0, len(data), 0
-        while begun or at < end:
-            if begun:
-                op, fields, left = begun
-                tail = _LAYOUTS[op].tail
-                begun = None
-            else:
+        while op or at < end:
+            if not op:
                 op, fields = data[at] + self._shift, []
                 if not 0 < op < self._codes:
                     raise ValueError(f"{data[at]} is no opcode")
-                left, tail = _STARTS[op]
-                at += 1
+                (left, tail), at = _STARTS[op], at + 1
             if left == _COUNT_FIRST:
                 needs = at + 8
                 if needs > end:
                     break
-                left = _fields_to_come(op, data, at)
-                at = needs
+                left, at = _fields_to_come(op, data, at), needs
             while left:
                 needs = at + 8
                 if needs > end:
@@ -133,8 +121,7 @@ class Decoder:
                 if needs > end:
                     break
                 fields.append(data[at + 8 : needs])
-                at = needs
-                left -= 1
+                left, at = left - 1, needs
             if left:
                 break
             number = 0
@@ -142,14 +129,13 @@ class Decoder:
                 needs = at + tail.size
                 if needs > end:
                     break
-                (number,) = tail.unpack_from(data, at)
-                at = needs
+                number, at = tail.unpack_from(data, at)[0], needs
             yield op, fields, number
-        else:
-            return
-        self._begun = op, fields, left
-        self._held += data[at:]
-        self._needs = needs - at
+            op = 0
+        if op:
+            self._begun = op, fields, left, tail
+            self._held += data[at:]
+            self._needs = needs - at
 
     def _joined(self, data: bytes) -> bytes:
         """What was held and this, past the greeting; nothing while there is too little of it."""
@@ -173,12 +159,12 @@ def _fields_to_come(op: int, data: bytes, at: int) -> int:
     (count,) = _U64.unpack_from(data, at)
     if count > MAX_KEYS:
         raise ValueError(f"{NAMES[op]} of {count} keys: at most {MAX_KEYS} are taken")
-    return int(count) * len(_LAYOUTS[op].limits)
+    return int(count) * len(_LAYOUTS[op][1])
 
 
 def _check_size(op: int, left: int, size: int) -> None:
     """Raises ValueError when a field of this size is too long, with so many fields to come."""
-    limits = _LAYOUTS[op].limits
+    limits = _LAYOUTS[op][1]
     limit = limits[-left % len(limits)]
     if size > limit:
         raise ValueError(f"{NAMES[op]} with {size} bytes of one key or value: at most {limit} are taken")

@@ -160,7 +160,7 @@ def test_what_is_planned_is_what_workers_get(launcher: Launcher, tmp_path: Path)
         assert worker["command"] == [given["executable"], "-u", *given["argv"]]
         real = {name: value for name, value in given["environ"].items() if launcher.env.get(name) != value}
         later = {name for name, value in worker["environment"].items() if value.startswith("(")}
-        assert later == {"MASTER_PORT", "TORCHELASTIC_ERROR_FILE"}
+        assert later == {"LAUNCHER_AGENT", "MASTER_PORT", "TORCHELASTIC_ERROR_FILE"}
         assert {**worker["environment"], **{name: real[name] for name in later}} == real
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from in_process import InProcess
 from launches import Launcher
 
-pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch, for the workers")
 BIN = Path(__file__).parent / "bin"
 ALL_REDUCE = BIN / "all_reduce.py"
 URLS = ["env://", "tcp://localhost:{port}"]

@@ -124,12 +124,13 @@ def test_any_other_error_of_a_rendezvous_says_whose_it_is(
     assert noted() == [JOINED, SHUT_DOWN]
 
 
-def test_an_error_of_the_shutdown_does_not_hide_the_result(
+def test_an_error_of_the_shutdown_is_told_and_does_not_hide_the_result(
     launcher: Launcher, script: Callable[[str], Path], noted: Callable[[], list[str]]
 ) -> None:
     done = launcher.run(*ALONE, "--rdzv-conf=shutdown=other", script("print('done')"))
 
     assert (done.code, done.out) == (0, "done\n")
+    assert done.err == "launcher: something could not be closed: RuntimeError: the door is stuck\n"
     assert noted() == [JOINED, SHUT_DOWN]
 
 

@@ -38,7 +38,7 @@ def test_appending_begins_with_nothing(space: KeySpace):
     assert space.get(b"k") == b"abc"
 
 
-def test_of_a_key_named_twice_the_last_value_stays(space: KeySpace):
+def test_values_set_together_are_all_there(space: KeySpace):
     space.multi_set({b"a": b"1", b"b": b"2"})
 
     assert [space.get(key) for key in (b"b", b"a", b"c")] == [b"2", b"1", b""]
@@ -57,6 +57,8 @@ def test_deleting_tells_whether_there_was_something(space: KeySpace):
         (b"5", -7, -2),
         (b"  12abc", 1, 13),
         (b"+3", 0, 3),
+        (b"0", 2, 2),
+        (b"-0000000000000000000000000000000012", 2, -10),
         (b"1_000", 1, 2),
         (b"9223372036854775807", 1, -(2**63)),
         (b"-9223372036854775808", -1, 2**63 - 1),

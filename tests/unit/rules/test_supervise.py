@@ -98,7 +98,14 @@ def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
     agent, effects = after(Formed(PLACE), FAILED, *([again, *stops] if verdict_first else [*stops, again]))
 
     assert agent.state is State.JOINING
-    assert effects[-2:] == (Say(again), Join())
+    assert effects == ((Disarm(), Sweep(), Join()) if verdict_first else (Disarm(), Say(again), Join()))
+
+
+def test_what_becomes_of_a_failure_is_said_as_soon_as_it_is_known():
+    again = Regroup(0, WHY, restart=True)
+
+    assert after(Formed(PLACE), FAILED, again)[1] == (Say(again),)
+    assert after(Formed(PLACE), FAILED, Signalled(SIGTERM), again)[1] == ()
 
 
 def test_a_failure_without_a_restart_left_ends_the_run():
@@ -150,11 +157,11 @@ def test_a_signal_with_no_worker_alive_leaves_at_once(history):
 def test_a_regroup_stops_the_workers_and_joins_again():
     change = Regroup(0, "host-b joined")
     agent, effects = after(Formed(PLACE), change)
-    assert effects[0] == Kill(SIGTERM, (0, 1, 2))
+    assert effects == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5), Say(change))
 
     agent, effects = after(Formed(PLACE), change, *(ended(i, -15, True) for i in range(3)))
     assert agent.state is State.JOINING
-    assert effects == (Disarm(), Sweep(), Say(change), Join())
+    assert effects == (Disarm(), Sweep(), Join())
 
 
 def test_a_regroup_of_another_round_is_old_news():

@@ -36,6 +36,14 @@ class NoSecondChance:
         return "stop" if failure["exit_code"] == 77 else None
 
 
+class Confused:
+    """Has a defect that shows when the job fails."""
+
+    @hookimpl
+    def launcher_judge(self, budget):
+        return "restart" if budget["spent"] / budget["max_restarts"] < 1 else None
+
+
 class Variables:
     """Adds variables to a worker's environment, and wins over the launcher's own."""
 
@@ -65,5 +73,6 @@ class Alarm:
 door = Door()
 largest_first = LargestFirst()
 no_second_chance = NoSecondChance()
+confused = Confused()
 variables = Variables()
 watch = Alarm()
