@@ -9,20 +9,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
 from launcher_core.errors import ChildFailedError, JobFailedError, SignalException, UsageError
-from launcher_core.hooks.manager import Plugin, Plugins
-from launcher_core.hooks.ports import Meeting, Recorder
+from launcher_core.hooks.manager import Plugins
+from launcher_core.hooks.ports import Recorder
 from launcher_core.hooks.specs import POLICY_GROUP
-from launcher_core.model.capability import Capability
 from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
-from launcher_core.model.settings import LaunchConfig, RendezvousParameters
+from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
+from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
 
@@ -77,7 +77,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
     plugins = Plugins()
     policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
     node = _node(config)
-    meeting = _meeting(config, plugins, policies)
+    meeting = choose_meeting(config, plugins, policies)
     logs = config.logs_specs
     if logs is None:
         logs = plugins.choose("launcher.logs_specs", config.logs_plugin).ask(
@@ -85,18 +85,18 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
         )
     if hasattr(logs, "check"):
         logs.check()
-    starter = _starter(config, command, plugins)
-    recorders = tuple(_recorders(config, plugins))
+    starter = choose_starter(config, command, plugins)
+    recorders = tuple(choose_recorders(config, plugins))
     bindings, notices = _bindings(config)
     parts = Parts(
         meeting,
         starter,
         logs,
         tuple(filter(None, (one.ask("launcher_make_watch", config=config) for one in policies))),
-        *_policy_calls(policies),
+        *policy_calls(policies),
         bindings=bindings,
     )
-    return Prepared(config, command, node, parts, recorders, plugins, notices)
+    return Prepared(config, command, node, parts, recorders, plugins, (*plugins.notices, *notices))
 
 
 def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> dict[int, Any]:
@@ -107,6 +107,7 @@ def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> d
 def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
     """Run what `prepare` prepared."""
     config = launch.config
+    launch.plugins.tell = tell.line
     for notice in launch.notices:
         tell.line(notice)
     recording = Recording(launch.recorders, tell.line)
@@ -117,6 +118,7 @@ def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
             config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr)
         )
         ending = agent.run(signal_numbers(config.signals_to_handle))
+        _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
         succeeded = True
         diary.agent_ended("SUCCEEDED")
@@ -129,6 +131,17 @@ def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
         diary.close()
         if hasattr(launch.parts.logs, "close"):
             launch.parts.logs.close(succeeded=succeeded)
+
+
+def _say_where_output_is(launch: Prepared, ending: Ending, tell: Teller) -> None:
+    """Name the directory that nobody chose; a report on failed workers names the files themselves."""
+    config, written = launch.config, {*ending.dest.stdouts.values(), *ending.dest.stderrs.values()}
+    if config.logs_specs is not None or config.logs.log_dir or not written - {"", os.devnull}:
+        return
+    if not ending.agent.failures:
+        from launcher_core.cli.say import output_is_in
+
+        tell.line(output_is_in(launch.parts.logs.root_log_dir))
 
 
 def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
@@ -192,111 +205,6 @@ def _bindings(config: LaunchConfig) -> tuple[tuple[Binding, ...], tuple[str, ...
         if not getattr(config.numa_options, "should_fall_back_if_binding_fails", False):
             raise
         return (), (f"workers are not bound to CPUs: {error}",)
-
-
-def _meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Plugin]) -> Meeting:
-    chosen = plugins.choose("launcher.rendezvous", config.rdzv_backend)
-    declared = chosen.declaration()
-    conf = dict(config.rdzv_configs)
-    _check_keys(config.rdzv_backend, conf, declared.keys)
-    if config.rdzv_timeout != -1:
-        conf["timeout"] = config.rdzv_timeout
-    assigners = [one for one in policies if one.has("launcher_assign_ranks")]
-    conf["max_restarts"] = config.max_restarts
-    if assigners:
-        conf["assign"] = lambda nodes, facts: assigners[0].ask(
-            "launcher_assign_ranks", participants=nodes, facts=facts
-        )
-    try:
-        params = RendezvousParameters(
-            config.rdzv_backend,
-            config.rdzv_endpoint,
-            config.run_id,
-            config.min_nodes,
-            config.max_nodes,
-            config.local_addr,
-            **conf,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    store = None
-    if Capability.SHARES_STORE in declared.capabilities:
-        store = plugins.choose("launcher.stores", params.get("store", "c10d")).ask(
-            "launcher_make_store", params=params
-        )
-    made = chosen.ask("launcher_make_rendezvous", params=params, store=store)
-    return _as_meeting(made, config, chosen)
-
-
-def _as_meeting(made: Any, config: LaunchConfig, chosen: Plugin) -> Meeting:
-    if hasattr(made, "join") and hasattr(made, "abandon"):
-        meeting: Meeting = made
-        return meeting
-    if hasattr(made, "next_rendezvous"):
-        from launcher_core.runtime.handler_meeting import HandlerMeeting
-
-        return HandlerMeeting(made, config.max_restarts, config.monitor_interval)
-    raise UsageError(
-        f"--rdzv-backend={config.rdzv_backend}: {chosen.found} returned {type(made).__name__}, which is neither a "
-        "Meeting (join, failed, finished ...) nor a RendezvousHandler (next_rendezvous, shutdown ...)"
-    )
-
-
-def _check_keys(backend: str, conf: Mapping[str, Any], known: Mapping[str, str] | None) -> None:
-    unknown = sorted(set(conf) - set(known)) if known is not None else []
-    if not unknown or known is None:
-        return
-    from difflib import get_close_matches
-
-    close = get_close_matches(unknown[0], list(known), n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise UsageError(
-        f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}"
-    )
-
-
-def _starter(config: LaunchConfig, command: Command, plugins: Plugins) -> Any:
-    name = config.start_method
-    if command.function is None:
-        if name in ("spawn", "fork", "forkserver"):
-            name = "exec"
-        wanted, what = Capability.COMMANDS, "commands"
-    else:
-        wanted, what = Capability.FUNCTIONS, "Python functions"
-    chosen = plugins.choose("launcher.start_methods", name)
-    if wanted not in chosen.declaration().capabilities:
-        raise UsageError(f"--start-method={name}: {chosen.found} does not start {what}")
-    return chosen.ask("launcher_make_starter")
-
-
-def _recorders(config: LaunchConfig, plugins: Plugins) -> list[tuple[str, Recorder]]:
-    result = []
-    for item in config.event_log_handler.split(","):
-        name, given, argument = item.strip().partition("=")
-        chosen = plugins.choose("launcher.event_recorders", name)
-        recorder = chosen.ask(
-            "launcher_make_recorder", argument=argument if given else None, log_dir=config.logs.log_dir
-        )
-        result.append((name, recorder))
-    return result
-
-
-def _policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:
-    def admit(node: Node, round: int) -> str | None:
-        answers = (one.ask("launcher_admit", node=node, round=round) for one in policies)
-        return next((answer for answer in answers if answer), None)
-
-    def judge(failure: Mapping[str, Any], budget: Mapping[str, int]) -> str | None:
-        answers = (one.ask("launcher_judge", failure=failure, budget=budget) for one in policies)
-        return next((answer for answer in answers if answer), None)
-
-    def extra_env(worker: Any, place: Any) -> dict[str, str]:
-        env: dict[str, str] = {}
-        for one in policies:
-            env.update(one.ask("launcher_worker_env", worker=worker, place=place) or {})
-        return env
-
-    return admit, judge, extra_env
 
 
 def __getattr__(name: str) -> Any:

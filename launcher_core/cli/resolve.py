@@ -13,6 +13,7 @@ from launcher_core.cli.options import ASK, OPTIONS, by_dest
 from launcher_core.cli.parse import Origin, parse_args
 from launcher_core.errors import UsageError
 from launcher_core.model.job import Command
+from launcher_core.model.logs import Std
 from launcher_core.model.settings import LaunchConfig, LogsConfig
 from launcher_core.rules.sizes import parse_min_max_nnodes, parse_nproc
 
@@ -71,7 +72,7 @@ def resolve_args(args: Any, facts: Facts | None = None) -> Resolved:
     built = command.build(settings, args.training_script, args.training_script_args, facts)
     threads = _threads(settings["nproc_per_node"].value, facts.environ)
     config = _config(settings, low, high, threads)
-    notices = (*choice.notices, *_thread_notice(config), *_misspelled(facts.environ))
+    notices = (*choice.notices, *_idle(settings), *_thread_notice(config), *_misspelled(facts.environ))
     origin = {option.dest: settings[option.dest] for option in OPTIONS if option.group != ASK}
     return Resolved(
         config, built, settings["exit_code"].value, settings["dry_run"].value, origin | threads, notices
@@ -179,6 +180,21 @@ def _threads(workers: int, environ: Mapping[str, str]) -> dict[str, Origin]:
 
 def _thread_notice(config: LaunchConfig) -> tuple[str, ...]:
     return (say.one_thread_each(config.nproc_per_node),) if THREADS_VARIABLE in config.worker_env else ()
+
+
+def _idle(settings: Mapping[str, Origin]) -> tuple[str, ...]:
+    """Notices for options about files of output that have no effect."""
+    tee, log_dir = settings["tee"].value, settings["log_dir"].value
+    files = ("redirects", "tee", "duplicate_stdout_filters", "duplicate_stderr_filters")
+    given = [by_dest()[dest].flag for dest in files if settings[dest].given and settings[dest].value]
+    if log_dir == "/dev/null":
+        return (say.nothing_kept(given, log_dir),) if given else ()
+    streams = (tee,) if isinstance(tee, Std) else tuple(tee.values())
+    return tuple(
+        say.filters_copy_what_is_shown(by_dest()[dest].flag, stream)
+        for dest, stream, bit in zip(files[2:], ("stdout", "stderr"), (Std.OUT, Std.ERR), strict=True)
+        if settings[dest].value and not any(bit & shown for shown in streams)
+    )
 
 
 def _misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:

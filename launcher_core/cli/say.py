@@ -253,6 +253,21 @@ def endpoint_is_local(endpoint: str) -> str:
     return f"no --rdzv-endpoint for several nodes: using {endpoint}, which other machines cannot reach"
 
 
+def filters_copy_what_is_shown(flag: str, stream: str) -> str:
+    """A notice: a filter of lines that will get none."""
+    return f"{flag} copies lines that --tee shows, and no worker's {stream} is tee'd"
+
+
+def nothing_kept(flags: Sequence[str], log_dir: str) -> str:
+    """A notice: streams were to go to files, and there shall be none."""
+    return overridden(flags, f"--log-dir={log_dir} keeps no files; output stays on the console")
+
+
+def output_is_in(directory: str) -> str:
+    """A notice: where output went that nobody chose a place for."""
+    return f"output is in {directory}; --log-dir chooses another place"
+
+
 def one_thread_each(workers: int) -> str:
     """A notice: the number of threads was chosen."""
     return f"OMP_NUM_THREADS=1 for each of the {workers} workers; set the variable to have more threads"

@@ -6,7 +6,7 @@ plugin does wrong never looks like a defect of the launcher.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,21 +14,13 @@ import pluggy
 
 from launcher_core.errors import LauncherError, PluginError, UsageError
 from launcher_core.hooks import specs
+from launcher_core.hooks.answers import fault_in
 from launcher_core.hooks.find import Installed, asked, described, load, missing, whose
-from launcher_core.hooks.ports import Declaration, LogsSpecs, Recorder, Starter, Store, Watch
+from launcher_core.hooks.ports import Declaration
 from launcher_core.hooks.scan import Found
 from launcher_core.model.capability import Capability
 
 DECLARE = "launcher_declare"
-
-SHAPES: Mapping[str, type] = {
-    "launcher_make_store": Store,
-    "launcher_make_logs_specs": LogsSpecs,
-    "launcher_make_starter": Starter,
-    "launcher_make_recorder": Recorder,
-    "launcher_make_watch": Watch,
-}
-"""Hook -> the Protocol that what it returns must satisfy. A rendezvous has several, told apart by the launch."""
 
 
 class Plugin:
@@ -65,7 +57,9 @@ class Plugin:
             raise
         if not self._caller(hook).spec.opts["firstresult"]:
             result = result[0] if result else None
-        self._check_shape(hook, result)
+        fault = fault_in(hook, result)
+        if fault:
+            raise PluginError(f"{whose(self.found)} {fault}")
         return result
 
     def declaration(self) -> Declaration:
@@ -95,18 +89,6 @@ class Plugin:
                 ) from None
         return result
 
-    def _check_shape(self, hook: str, result: Any) -> None:
-        """Raise PluginError unless a maker's result has the methods it will be used by."""
-        shape = SHAPES.get(hook)
-        if shape is None or (result is None and hook not in specs.MAKERS.values()):
-            return
-        lacking = [name for name in _methods(shape) if not callable(getattr(result, name, None))]
-        if lacking:
-            raise PluginError(
-                f"{whose(self.found)} returned {'nothing' if result is None else type(result).__name__} from {hook}, "
-                f"which is no {shape.__name__}: it has no {' and no '.join(lacking)}"
-            )
-
     def _caller(self, hook: str) -> Any:
         return getattr(self._manager.hook, hook)
 
@@ -126,9 +108,14 @@ class _Manager(pluggy.PluginManager):
 
 
 class Plugins:
-    """The plugins of one launch. Each is imported when it is first asked for, by group and name."""
+    """The plugins of one launch. Each is imported when it is first asked for, by group and name.
+
+    `notices` are sentences about them for people, before the launch; `tell` takes those that come up while it runs.
+    """
 
     def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.tell: Callable[[str], None] = lambda text: None
         self._manager = _Manager(specs.PROJECT)
         self._manager.add_hookspecs(specs)
         self._installed = Installed()
@@ -173,7 +160,3 @@ class Plugins:
 def _policy_hooks() -> list[str]:
     known = [name for name in vars(specs) if name.startswith("launcher_") and name != DECLARE]
     return [name for name in known if name not in specs.MAKERS.values()]
-
-
-def _methods(shape: type) -> list[str]:
-    return [name for name, member in vars(shape).items() if callable(member) and not name.startswith("_")]

@@ -111,6 +111,17 @@ class RendezvousParameters:
             return False
         raise ValueError(f"{key}={value!r}: write one of {', '.join(TRUE_TEXTS + FALSE_TEXTS)}")
 
+    def get_as_seconds(self, key: str, default: float) -> float:
+        """The value of `key` as seconds; raises ValueError unless it is a finite number above 0."""
+        text = self.get(key, default)
+        try:
+            value = float(text)
+        except (TypeError, ValueError):
+            value = -1.0
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{key}={text!r}: write a number of seconds above 0")
+        return value
+
     def get_as_int(self, key: str, default: int | None = None) -> int | None:
         """The value of `key` as an int; raises ValueError when it is not one."""
         value = self.get(key, default)

@@ -137,8 +137,8 @@ class LocalAgent:
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
-            self._parts.meeting.leave(reason)  # the others may go on: closing would end the job for all
             self._loop.post(Trouble(UsageError(f"this node must not join round {round}: {reason}")))
+            self._parts.meeting.leave(reason)  # the others may go on: closing would end the job for all
             return
         self._diary.joining()
         self._parts.meeting.join(self._node)

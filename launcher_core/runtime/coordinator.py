@@ -123,12 +123,18 @@ class Coordinator:
         self._server.call_at(now + WAITING_EVERY, self._every_so_often)
 
     def expire(self, session: AgentSession) -> None:
-        """Drop a node that has been silent for too long; otherwise look again when it could be."""
-        due = session.heard + self._terms.silence
-        if monotonic() >= due:
-            session.drop(f"nothing was heard of it for {self._terms.silence:g} seconds")
-        else:
-            session.alarm = self._server.call_at(due, lambda: self.expire(session))
+        """Drop a node that has been silent for too long; otherwise look again when it could be.
+
+        In two looks: if this process was stopped meanwhile, what the node said is only read after the first.
+        """
+        now, silence = monotonic(), self._terms.silence
+        due = session.heard + silence * 2 / 3
+        if now >= due and session.doubted:
+            session.drop(f"nothing was heard of it for {silence:g} seconds")
+            return
+        session.doubted = now >= due
+        look = now + silence / 3 if session.doubted else due
+        session.alarm = self._server.call_at(look, lambda: self.expire(session))
 
     def forget(self, session: AgentSession) -> None:
         """Take the session's alarm back."""
@@ -157,6 +163,7 @@ class AgentSession:
         self._why_gone = "its connection broke"
         self.node: Node | None = None
         self.heard = monotonic()
+        self.doubted = False
         self.alarm: Any = None
         coordinator.expire(self)
 

@@ -19,11 +19,11 @@ def choose_spot(params: RendezvousParameters) -> Spot:
     """The meeting place that the parameters describe. Raises ValueError for a value that makes no sense."""
     host, port = parse_endpoint(params.endpoint or "localhost", default_port=DEFAULT_PORT)
     hosting, why = _hosting(params.get_as_bool("is_host"), host, port, params.max_nodes)
-    interval = _seconds(params, "keep_alive_interval", 5)
+    interval = params.get_as_seconds("keep_alive_interval", 5)
     limits = Limits(
         params.min_nodes,
         params.max_nodes,
-        _seconds(params, "last_call_timeout", 30),
+        params.get_as_seconds("last_call_timeout", 30),
         int(params.get("max_restarts", 0)),
     )
     return Spot(
@@ -34,22 +34,11 @@ def choose_spot(params: RendezvousParameters) -> Spot:
         bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
         limits=limits,
-        join_timeout=_seconds(params, "join_timeout", 600),
-        close_timeout=_seconds(params, "close_timeout", 30),
-        silence=interval * _seconds(params, "keep_alive_max_attempt", 3),
+        join_timeout=params.get_as_seconds("join_timeout", 600),
+        close_timeout=params.get_as_seconds("close_timeout", 30),
+        silence=interval * params.get_as_seconds("keep_alive_max_attempt", 3),
         master_addr=params.local_addr,
     )
-
-
-def _seconds(params: RendezvousParameters, key: str, default: float) -> float:
-    text = params.get(key, default)
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        value = -1
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{key}={text!r}: write a number of seconds above 0")
-    return value
 
 
 def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[str, str]:

@@ -166,19 +166,23 @@ class StoreClient:
     # --- the connection
 
     def _connect(self, deadline: float) -> None:
-        pause = _FIRST_PAUSE
+        pause, why = _FIRST_PAUSE, None
         while True:
             try:
                 self._open(deadline)
                 return
             except OSError as error:
                 self.close()
+                if why is None or not isinstance(
+                    error, TimeoutError
+                ):  # the last try is cut short: it tells less
+                    why = error
                 left = deadline - monotonic()
                 if left <= 0:
                     raise TimeoutError(
-                        f"{self}: no connection within {self.timeout:g} s ({error}); "
+                        f"{self}: no connection within {self.timeout:g} s ({why}); "
                         "is the address right, and the server running?"
-                    ) from error
+                    ) from why
             sleep(min(left, pause * (0.5 + os.urandom(1)[0] / 255)))
             pause = min(_LONGEST_PAUSE, pause * 1.5)
 

@@ -1,4 +1,4 @@
-"""PortServer and listen, over real sockets: one port shared, services replaced, alarms, an end without remains."""
+"""PortServer and listen, over real sockets: one port shared, services replaced, alarms, a clean end."""
 
 from __future__ import annotations
 

@@ -186,6 +186,7 @@ def test_with_several_nodes_the_ranks_are_known_only_later(launcher: Launcher) -
         "WORLD_SIZE",
         "GROUP_WORLD_SIZE",
         "ROLE_WORLD_SIZE",
+        "LAUNCHER_AGENT",
         "TORCHELASTIC_ERROR_FILE",
     }
     assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("localhost", "29400")

@@ -66,7 +66,8 @@ def test_the_variables_of_one_node_are_these_and_no_others(launcher: Launcher, d
     assert re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", run_id)
     for rank in ("0", "1"):
         env = found[f"{rank}.0"]
-        (error_file,) = taken(env, "TORCHELASTIC_ERROR_FILE")
+        error_file, mark = taken(env, "TORCHELASTIC_ERROR_FILE", "LAUNCHER_AGENT")
+        assert re.fullmatch(rf"{launcher.running[0].pid}-[0-9a-f]{{16}}", mark)
         temporary = re.escape(launcher.env["TMPDIR"])
         assert re.fullmatch(
             rf"{temporary}/torchelastic_\w{{8}}/{run_id}_\w{{8}}/attempt_0/{rank}/error.json", error_file
@@ -100,7 +101,7 @@ def test_a_script_inside_the_workers_interpreter_has_the_same_variables(
     words = ["--run-path", f"--start-method={method}", "--rdzv-id=job", "--rdzv-backend=c10d", DUMP, dumps]
     assert launcher.run(*words).code == 0
     env = added(starts(dumps)["0.0"], launcher.env)
-    taken(env, "MASTER_PORT", "TORCHELASTIC_ERROR_FILE")
+    taken(env, "LAUNCHER_AGENT", "MASTER_PORT", "TORCHELASTIC_ERROR_FILE")
     assert env == {
         "LOCAL_RANK": "0",
         "RANK": "0",

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,10 +150,8 @@ class Launcher:
         """End whatever is still there; the pids that had to be ended."""
         left = marked(self.mark)
         for pid in left:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         for one in self.running:
             one.process.wait(10)
         return left

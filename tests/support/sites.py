@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -79,13 +78,6 @@ def check_setuptools() -> None:
     version = metadata.version("setuptools")
     if int(version.partition(".")[0]) < 77:
         pytest.fail(f"the tests build distributions with setuptools 77 or later, here is {version}: pip install -U it")
-
-
-def free_port() -> int:
-    """A port that nobody listens on: the kernel chose it a moment ago, and hands it to nobody else soon."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment(folder: Path) -> Path:

@@ -44,9 +44,7 @@ def test_a_plugin_is_there_once_pip_has_installed_it_and_gone_once_pip_has_unins
         )
 
 
-def test_outside_logs_specs_choose_the_files(
-    launcher: Launcher, script: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_outside_logs_specs_choose_the_files(launcher: Launcher, script: Callable[[str], Path], tmp_path: Path) -> None:
     worker = script("print('out', os.environ['RANK'], flush=True); print('err', file=sys.stderr)")
 
     done = launcher.run("--nproc-per-node=2", "--logs-specs=outside-files", f"--log-dir={tmp_path / 'logs'}", worker)

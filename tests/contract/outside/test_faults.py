@@ -56,9 +56,7 @@ MAKER_FAULTS = {
 
 
 @pytest.fixture
-def refused(
-    launcher: Launcher, script: Callable[[str], Path], tmp_path: Path
-) -> Callable[[str, str], tuple[int, str]]:
+def refused(launcher: Launcher, script: Callable[[str], Path], tmp_path: Path) -> Callable[[str, str], tuple[int, str]]:
     """The exit code and error of a launch with a plugin of a group; fails the test when anything was started."""
 
     def launch(group: str, name: str) -> tuple[int, str]:
@@ -180,9 +178,7 @@ def test_what_a_maker_refuses_is_bad_input_and_carries_the_flag(
 
 
 @pytest.mark.parametrize("group", CHOICES)
-def test_a_maker_that_ends_the_program_is_refused(
-    group: str, refused: Callable[[str, str], tuple[int, str]]
-) -> None:
+def test_a_maker_that_ends_the_program_is_refused(group: str, refused: Callable[[str, str], tuple[int, str]]) -> None:
     expected = (
         f"launcher: error: {CHOICES[group][0]}=sys-exit: the plugin of faulty-launcher-plugin 0.3 ended the program in "
         f"{HOOKS[group].partition('(')[0]}: SystemExit: 0\n"
@@ -200,9 +196,7 @@ def test_any_other_error_of_a_maker_keeps_its_traceback_and_says_whose_it_is(
     hook = HOOKS[group].partition("(")[0]
     assert code == 1
     assert error.startswith("Traceback (most recent call last):")
-    assert error.endswith(
-        f"KeyError: 'phase'\nraised by {hook} of plugin other-error (faulty-launcher-plugin 0.3)\n"
-    )
+    assert error.endswith(f"KeyError: 'phase'\nraised by {hook} of plugin other-error (faulty-launcher-plugin 0.3)\n")
 
 
 @pytest.mark.parametrize("group", CHOICES)

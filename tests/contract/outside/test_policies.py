@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from launches import Launcher, until
-from sites import free_port
 
 
 @pytest.fixture
@@ -53,10 +52,9 @@ def test_a_node_may_be_kept_out_of_a_later_round(
     assert done.err.splitlines()[-1] == "launcher: error: this node must not join round 1: its door is closed"
 
 
-def test_assign_ranks_orders_the_nodes(launcher: Launcher, script: Callable[[str], Path]) -> None:
-    port = free_port()
+def test_assign_ranks_orders_the_nodes(launcher: Launcher, script: Callable[[str], Path], free_port: int) -> None:
     worker = script("print(os.environ['RANK'], os.environ['GROUP_RANK'], flush=True)")
-    words = ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--nnodes=2", "--rdzv-id=ranks")
+    words = ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port}", "--nnodes=2", "--rdzv-id=ranks")
 
     small = launcher.start(*words, "--policy=outside-largest-first", worker)
     large = launcher.start(*words, "--policy=outside-largest-first", "--nproc-per-node=2", worker)
@@ -64,6 +62,60 @@ def test_assign_ranks_orders_the_nodes(launcher: Launcher, script: Callable[[str
 
     assert [one.code for one in done] == [0, 0], [one.err for one in done]
     assert [sorted(one.out.splitlines()) for one in done] == [["2 1"], ["0 0", "1 0"]]
+
+
+def test_a_policy_that_has_no_opinion_about_ranks_leaves_them_to_the_next(
+    launcher: Launcher, script: Callable[[str], Path], noted: Callable[[], list[str]], free_port: int
+) -> None:
+    worker = script("print(os.environ['RANK'], flush=True)")
+    policies = "--policy=outside-no-ranks,outside-largest-first"
+    words = ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port}", "--nnodes=2", "--rdzv-id=ranks", policies)
+
+    small = launcher.start(*words, worker)
+    large = launcher.start(*words, "--nproc-per-node=2", worker)
+    done = [small.wait(), large.wait()]
+
+    assert [one.code for one in done] == [0, 0], [one.err for one in done]
+    assert [sorted(one.out.split()) for one in done] == [["2"], ["0", "1"]]
+    assert noted() == ["ranks for 2 0 []"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "fault"),
+    [
+        ("outside-wrong-ranks", "assigned the ranks [1, 2], which are not 0 to 0, each once"),
+        ("outside-raising-ranks", "failed to assign ranks: KeyError: 'rank'"),
+    ],
+)
+def test_ranks_that_make_no_sense_fall_back_to_the_default_with_a_notice(
+    policy: str, fault: str, launcher: Launcher, script: Callable[[str], Path]
+) -> None:
+    done = launcher.run(f"--policy={policy}", script("print(os.environ['RANK'])"))
+
+    assert (done.code, done.out) == (0, "0\n")
+    assert done.err == (
+        f"launcher: --policy={policy}: the plugin of outside-launcher-plugin 2.5 {fault}; its answer is not used\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "rendezvous"),
+    [
+        ("--rdzv-backend=outside-alone", "outside-alone (outside-launcher-plugin 2.5)"),
+        ("--rdzv-backend=static --master-port={port}", "static (launcher-core "),
+    ],
+)
+def test_ranks_that_no_policy_can_assign_are_said_to_be_so(
+    words: str, rendezvous: str, launcher: Launcher, script: Callable[[str], Path], free_port: int
+) -> None:
+    flags = words.format(port=free_port).split()
+
+    done = launcher.run(*flags, "--policy=outside-largest-first", script("print('done')"))
+
+    assert (done.code, done.out) == (0, "done\n"), done.err
+    assert done.err.startswith(
+        f"launcher: outside-largest-first (outside-launcher-plugin 2.5) assigns no ranks: {rendezvous}"
+    )
 
 
 def test_judge_may_stop_a_job_that_has_restarts_left(
@@ -88,6 +140,16 @@ def test_worker_env_adds_variables_and_wins_over_the_launchers_own(
 
     assert done.code == 0, done.err
     assert sorted(done.out.splitlines()) == ["0 of 2 outside", "1 of 2 outside"]
+
+
+def test_variables_that_are_no_texts_are_refused(launcher: Launcher, script: Callable[[str], Path]) -> None:
+    done = launcher.run("--policy=outside-numbers", script("print('started')"))
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "launcher: error: --policy=outside-numbers: the plugin of outside-launcher-plugin 2.5 returned {'OUTSIDE': 1} "
+        "from launcher_worker_env, which has to be names with values, all of them texts\n"
+    )
 
 
 def test_a_watch_is_started_with_the_workers_and_stopped_with_them(

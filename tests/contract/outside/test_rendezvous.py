@@ -118,9 +118,7 @@ def test_any_other_error_of_a_rendezvous_says_whose_it_is(
     done = launcher.run(*ALONE, f"--rdzv-conf=raise={error}", script("print('started')"))
 
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith(
-        f"{kind}: nobody came\nraised by the rendezvous handler of --rdzv-backend=outside-alone\n"
-    )
+    assert done.err.endswith(f"{kind}: nobody came\nraised by the rendezvous handler of --rdzv-backend=outside-alone\n")
     assert noted() == [JOINED, SHUT_DOWN]
 
 

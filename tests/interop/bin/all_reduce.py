@@ -1,4 +1,4 @@
-"""Joins a process group on gloo and sums a one-hot tensor over it; leaves a file named after its rank when that fits."""
+"""Joins a process group on gloo and sums a one-hot tensor over it; leaves a file named after its rank if that fits."""
 
 import argparse
 import os

@@ -6,6 +6,7 @@ Knows nothing of any launcher: rank and address come from the environment, as ev
 import argparse
 import hashlib
 import os
+import signal
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument("--init-method", default="env://")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--crash-in-attempt", type=int, default=-1)
+    parser.add_argument("--hang", metavar="FILE", help="in attempt 0, write the last rank's pid there and hang midway")
     args = parser.parse_args()
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     dist.init_process_group("gloo", init_method=args.init_method, rank=rank, world_size=world)
@@ -30,7 +32,9 @@ def main() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     data = torch.Generator().manual_seed(100 + rank)
     losses = []
-    for _ in range(args.steps):
+    for step in range(args.steps):
+        if args.hang and attempt == 0 and rank == world - 1 and step == args.steps // 2:
+            hang(args.hang)
         x = torch.randn(16, 8, generator=data)
         y = x.sum(dim=1, keepdim=True)
         loss = torch.nn.functional.mse_loss(model(x), y)
@@ -43,8 +47,18 @@ def main() -> None:
     dist.all_reduce(mean)
     first, last = (mean / world).tolist()
     digest = hashlib.sha256(weights).hexdigest()[:16]
-    print(f"rank {rank} attempt {attempt} first {first:.6f} last {last:.6f} weights {digest}", flush=True)
+    # one write: without a newline of its own to follow, no other rank's line can come in between
+    os.write(1, f"rank {rank} attempt {attempt} first {first:.6f} last {last:.6f} weights {digest}\n".encode())
     dist.destroy_process_group()
+
+
+def hang(path: str) -> None:
+    """Tell the pid, and wait for the signal that ends this process."""
+    with open(f"{path}.new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(f"{path}.new", path)
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":

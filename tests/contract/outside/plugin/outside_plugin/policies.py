@@ -27,6 +27,18 @@ class LargestFirst:
         return [order.index(node) for node in participants]
 
 
+class Ranks:
+    """Answers whatever it was made with."""
+
+    def __init__(self, answer):
+        self._answer = answer
+
+    @hookimpl
+    def launcher_assign_ranks(self, participants, facts):
+        note("ranks for", len(participants), facts["round"], sorted(facts["previous"].values()))
+        return self._answer()
+
+
 class NoSecondChance:
     """Restarts nothing that exited with 77."""
 
@@ -70,8 +82,20 @@ class Alarm:
         note("watch stopped")
 
 
+class Numbers:
+    """Forgets that variables are texts."""
+
+    @hookimpl
+    def launcher_worker_env(self):
+        return {"OUTSIDE": 1}
+
+
+numbers = Numbers()
 door = Door()
 largest_first = LargestFirst()
+no_ranks = Ranks(lambda: None)
+wrong_ranks = Ranks(lambda: [1, 2])
+raising_ranks = Ranks(lambda: {}["rank"])
 no_second_chance = NoSecondChance()
 confused = Confused()
 variables = Variables()

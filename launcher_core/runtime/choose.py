@@ -1,0 +1,149 @@
+"""Asks the plugins that were named for what a launch needs, and checks that it fits together. Starts nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from launcher_core.errors import UsageError
+from launcher_core.hooks.manager import Plugin, Plugins
+from launcher_core.hooks.ports import Meeting, Recorder, RendezvousBackend, Starter, Store
+from launcher_core.model.capability import Capability
+from launcher_core.model.job import Command, Node
+from launcher_core.model.settings import LaunchConfig, RendezvousParameters
+
+
+def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Plugin]) -> Meeting:
+    """The meeting that the rendezvous plugin makes, or that the core runs over what it makes. Raises UsageError."""
+    chosen = plugins.choose("launcher.rendezvous", config.rdzv_backend)
+    declared = chosen.declaration()
+    conf = dict(config.rdzv_configs)
+    _check_keys(config.rdzv_backend, conf, declared.keys)
+    if config.rdzv_timeout != -1:
+        conf["timeout"] = config.rdzv_timeout
+    assigners = [one for one in policies if one.has("launcher_assign_ranks")]
+    conf["max_restarts"] = config.max_restarts
+    if assigners:
+        from launcher_core.hooks.ranking import RankPolicies  # seldom wanted
+
+        conf["assign"] = RankPolicies(assigners, lambda text: plugins.tell(text))
+    try:
+        params = RendezvousParameters(
+            config.rdzv_backend,
+            config.rdzv_endpoint,
+            config.run_id,
+            config.min_nodes,
+            config.max_nodes,
+            config.local_addr,
+            **conf,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    store = _store(params, plugins) if Capability.SHARES_STORE in declared.capabilities else None
+    made = chosen.ask("launcher_make_rendezvous", params=params, store=store)
+    if assigners and (Capability.RANKS_FIXED in declared.capabilities or not hasattr(made, "abandon")):
+        plugins.notices.append(f"{assigners[0].found} assigns no ranks: {chosen.found} does it by itself")
+    if hasattr(made, "get_state") and hasattr(made, "set_state"):
+        return _over_register(made, params, store or _store(params, plugins))
+    return _as_meeting(made, config, chosen)
+
+
+def _store(params: RendezvousParameters, plugins: Plugins) -> Store:
+    made: Store = plugins.choose("launcher.stores", params.get("store", "c10d")).ask(
+        "launcher_make_store", params=params
+    )
+    return made
+
+
+def _over_register(backend: RendezvousBackend, params: RendezvousParameters, store: Store) -> Meeting:
+    """The rendezvous that the core runs over a register, with the --rdzv-conf timeouts of c10d."""
+    from launcher_core.rules.round import Limits
+    from launcher_core.runtime.register_meeting import RegisterMeeting, Terms
+
+    try:
+        last_call = params.get_as_seconds("last_call_timeout", 30)
+        terms = Terms(
+            Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+            params.get_as_seconds("join_timeout", 600),
+            params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3),
+            params.get_as_seconds("poll_interval", 0.2),
+            params.local_addr,
+        )
+    except ValueError as error:
+        raise UsageError(f"--rdzv-conf: {error}") from error
+    return RegisterMeeting(backend, store, terms, params.get("assign"))
+
+
+def _as_meeting(made: Any, config: LaunchConfig, chosen: Plugin) -> Meeting:
+    if hasattr(made, "join") and hasattr(made, "abandon"):
+        meeting: Meeting = made
+        return meeting
+    if hasattr(made, "next_rendezvous"):
+        from launcher_core.runtime.handler_meeting import HandlerMeeting
+
+        return HandlerMeeting(made, config.max_restarts, config.monitor_interval)
+    raise UsageError(
+        f"--rdzv-backend={config.rdzv_backend}: {chosen.found} returned {type(made).__name__}, which is no "
+        "Meeting (join, failed, finished ...), no RendezvousHandler (next_rendezvous, shutdown ...) and no "
+        "RendezvousBackend (get_state, set_state)"
+    )
+
+
+def _check_keys(backend: str, conf: Mapping[str, Any], known: Mapping[str, str] | None) -> None:
+    unknown = sorted(set(conf) - set(known)) if known is not None else []
+    if not unknown or known is None:
+        return
+    from difflib import get_close_matches
+
+    close = get_close_matches(unknown[0], list(known), n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(
+        f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}"
+    )
+
+
+def choose_starter(config: LaunchConfig, command: Command, plugins: Plugins) -> Starter:
+    """The starter for functions or for commands, whichever the launch runs."""
+    name = config.start_method
+    if command.function is None:
+        if name in ("spawn", "fork", "forkserver"):
+            name = "exec"
+        wanted, what = Capability.COMMANDS, "commands"
+    else:
+        wanted, what = Capability.FUNCTIONS, "Python functions"
+    chosen = plugins.choose("launcher.start_methods", name)
+    if wanted not in chosen.declaration().capabilities:
+        raise UsageError(f"--start-method={name}: {chosen.found} does not start {what}")
+    made: Starter = chosen.ask("launcher_make_starter")
+    return made
+
+
+def choose_recorders(config: LaunchConfig, plugins: Plugins) -> Iterator[tuple[str, Recorder]]:
+    """The recorders of `--event-log-handler`, with their names, in the order given."""
+    for item in config.event_log_handler.split(","):
+        name, given, argument = item.strip().partition("=")
+        chosen = plugins.choose("launcher.event_recorders", name)
+        recorder = chosen.ask(
+            "launcher_make_recorder", argument=argument if given else None, log_dir=config.logs.log_dir
+        )
+        yield name, recorder
+
+
+def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:
+    """The policies as three functions: who may join, whether to restart, what else a worker's environment holds."""
+
+    def admit(node: Node, round: int) -> str | None:
+        answers = (one.ask("launcher_admit", node=node, round=round) for one in policies)
+        return next((answer for answer in answers if answer), None)
+
+    def judge(failure: Mapping[str, Any], budget: Mapping[str, int]) -> str | None:
+        answers = (one.ask("launcher_judge", failure=failure, budget=budget) for one in policies)
+        return next((answer for answer in answers if answer), None)
+
+    def extra_env(worker: Any, place: Any) -> dict[str, str]:
+        env: dict[str, str] = {}
+        for one in policies:
+            env.update(one.ask("launcher_worker_env", worker=worker, place=place) or {})
+        return env
+
+    return admit, judge, extra_env
+
+

@@ -1,0 +1,55 @@
+"""Launch: from the exec of the launcher to the first and the last worker's first line, and to its exit.
+
+    python tests/bench/launch.py [--workers 1 4 16] [--rounds 7]
+
+The workers are Python scripts that do nothing. CPU time is that of a whole launch of one /bin/true: what the
+launcher uses, and whatever it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import harness
+from harness import Bench, Contender, Figure, Run, Worker
+
+NO_OP = Worker((str(harness.BIN / "stamp.py"), "0"))
+TRUE = Worker(("/bin/true",), is_python=False)
+
+
+def measure(bench: Bench, workers: Sequence[int] = (1, 4, 16)) -> list[Figure]:
+    """First line, last line and exit for each number of workers; CPU time."""
+    figures = []
+    for count in workers:
+        words = "1 worker" if count == 1 else f"{count} workers"
+        first, last, wall = (f"{words}, {what}" for what in ("first line", "last first line", "whole launch"))
+
+        def once(contender: Contender, names: tuple[str, str, str] = (first, last, wall), count: int = count):
+            with Run(contender.command(count, (), NO_OP), settle=bench.settle) as run:
+                ended = run.finish()
+                times = sorted(stamp.at for stamp in run.stamps(count))
+                ends = (times[0], times[-1], ended.at)
+                return {name: (at - run.began) / 1e6 for name, at in zip(names, ends, strict=True)}
+
+        contenders = (*bench.launchers, *bench.loops)
+        figures += harness.rounds(bench, contenders, once, dict.fromkeys((first, last, wall), "ms"))
+    return figures + harness.rounds(bench, bench.launchers, _cpu(bench), {"CPU time of a launch": "ms"})
+
+
+def _cpu(bench: Bench):
+    def once(contender: Contender) -> dict[str, float]:
+        with Run(contender.command(1, (), TRUE), settle=bench.settle) as run:
+            return {"CPU time of a launch": run.finish().cpu * 1e3}
+
+    return once
+
+
+def main() -> None:
+    """Print the table."""
+    options = harness.parse(__doc__, None, ("--workers", {"type": int, "nargs": "+", "default": [1, 4, 16]}))
+    bench = harness.bench_of(options)
+    harness.show(measure(bench, options.workers), bench)
+
+
+if __name__ == "__main__":
+    main()
