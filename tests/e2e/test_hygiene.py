@@ -180,18 +180,19 @@ def shell(text: str) -> list[str]:
 SAYS = 'echo "out $RANK"; echo "err $RANK" >&2; ls -l /proc/self/fd >"{}/fds.$RANK"\n'
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "01", "012"])
 @pytest.mark.parametrize("options", [[], ["--tee=3"], ["--report-lines=0"]], ids=["console", "tee", "plain"])
 def test_a_launcher_without_a_standard_stream_launches_all_the_same(
     launcher: Launcher, tmp_path: Path, closed: str, options: list[str]
 ) -> None:
-    launcher.wrapper = shell(f'exec "$@" {closed}')
+    launcher.wrapper = shell('exec "$@" ' + " ".join(f"{fd}>&-" for fd in closed))
     script = program(tmp_path, SAYS.format(tmp_path))
     running = launcher.start(*options, "--nproc-per-node=2", "--no-python", script)
     result = running.wait()
-    lines = [line.partition(":")[2] or line for line in (result.out + result.err).splitlines() if "launcher: " not in line]
-    expected = [f"{name} {rank}" for name, fd in (("out", " >&-"), ("err", "2>&-")) for rank in "01" if fd not in closed]
-    assert (result.code, sorted(lines)) == (0, sorted(expected))
+    lines = [line.partition(":")[2] or line for line in (result.out + result.err).splitlines()]
+    shown = sorted(line for line in lines if line[:4] in ("out ", "err "))
+    expected = [f"{name} {rank}" for name, fd in (("err", "2"), ("out", "1")) for rank in "01" if fd not in closed]
+    assert (result.code, shown) == (0, expected)
     assert "socket:" not in (tmp_path / "fds.0").read_text() + (tmp_path / "fds.1").read_text()
 
 
@@ -255,6 +256,10 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
+INTERNAL = 1 << 31 | 1 << 32
+"""Signals 32 and 33, which the C library keeps to itself, and ignores in what it spawns."""
+
+
 def test_a_launcher_with_all_signals_blocked_is_stopped_by_them(launcher: Launcher, tmp_path: Path) -> None:
     launcher.wrapper = [sys.executable, "-c", BLOCKING]
     script = program(tmp_path, f'grep -E "^Sig(Blk|Ign)" /proc/self/status >{tmp_path}/mask.new\n'
@@ -263,8 +268,8 @@ def test_a_launcher_with_all_signals_blocked_is_stopped_by_them(launcher: Launch
     until((tmp_path / "mask").exists, "the worker is there")
     running.signal(signal.SIGTERM)
     assert running.wait(10).code == 143
-    nothing = "0" * 16
-    assert (tmp_path / "mask").read_text().split() == ["SigBlk:", nothing, "SigIgn:", nothing]
+    masks = [int(word, 16) for word in (tmp_path / "mask").read_text().split()[1::2]]
+    assert [mask & ~INTERNAL for mask in masks] == [0, 0]
 
 
 def test_a_launcher_under_nohup_outlives_its_terminal(launcher: Launcher, tmp_path: Path) -> None:
@@ -277,10 +282,10 @@ def test_a_launcher_under_nohup_outlives_its_terminal(launcher: Launcher, tmp_pa
     assert (result.code, "SIGHUP" in result.err) == (143, False)
 
 
-@pytest.mark.parametrize("limit", [16, 24, 48])
+@pytest.mark.parametrize("limit", [32, 48])
 def test_a_limit_on_open_files_that_is_too_low_is_named(launcher: Launcher, limit: int) -> None:
     launcher.wrapper = shell(f'ulimit -n {limit}; exec "$@"')
-    result = launcher.run("--nproc-per-node=16", "--tee=3", END, *["wait"] * 16, env={"OMP_NUM_THREADS": "1"})
+    result = launcher.run("--nproc-per-node=16", END, *["wait"] * 16, env={"OMP_NUM_THREADS": "1"})
     said = f"launcher: error: {limit} open files are too few for this launch; raise the limit, see `ulimit -n`\n"
     assert (result.code, result.out, result.err) == (1, "", said)
 

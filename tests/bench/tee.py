@@ -1,0 +1,73 @@
+"""Tee: lines a second from workers through the launcher to its stdout and to a file each; and how late they come.
+
+    python tests/bench/tee.py [--workers 4] [--lines 500000] [--rounds 7]
+
+With workers that are `cat`, which write faster than any launcher copies, and with Python workers, which do not.
+Lines have 100 bytes. The time is from the first worker's first line to the last byte on the launcher's stdout, a
+pipe that is emptied at once. Lateness: Python workers write the time every 10 ms, flushed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import statistics
+import time
+import tty
+from typing import NamedTuple
+
+import harness
+from harness import Bench, Contender, Figure, Run, Worker
+
+TEXT = b"x" * 99
+OPTIONS = ("--tee=3", "--log-dir={}")
+LATE_LINES = 200
+READ = 1 << 20
+
+
+class Seen(NamedTuple):
+    """What came out of the launcher: each read with its time, in nanoseconds; when the first worker began."""
+
+    chunks: list[tuple[int, bytes]]
+    began: int
+
+
+def measure(bench: Bench, workers: int = 4, lines: int = 500_000) -> list[Figure]:
+    """Throughput with both kinds of workers, intact lines, and lateness into a pipe and a terminal."""
+    fast, intact, slow = f"tee, {workers} x cat", f"tee, {workers} x cat, lines intact", f"tee, {workers} x Python"
+    late = {False: "tee, a line is late in a pipe", True: "tee, a line is late in a terminal"}
+    with harness.scratch() as directory:
+        big = directory / "lines"
+        big.write_bytes((TEXT + b"\n") * lines)
+        cat = Worker((str(harness.BIN / "cat.sh"), str(big)), is_python=False)
+        python = Worker((str(harness.BIN / "print.py"), str(lines // 5), TEXT.decode()))
+        clock = Worker((str(harness.BIN / "print.py"), str(LATE_LINES), "clock"))
+
+        def once(contender: Contender) -> dict[str, float]:
+            rate, share = _rate(_seen(bench, contender, workers, cat), workers * lines)
+            slow_rate, _ = _rate(_seen(bench, contender, workers, python), workers * (lines // 5))
+            lateness = {
+                name: _lateness(_seen(bench, contender, workers, clock, terminal=terminal))
+                for terminal, name in late.items()
+            }
+            return {fast: rate, intact: share, slow: slow_rate, **lateness}
+
+        units = {fast: "lines/s", intact: "%", slow: "lines/s", **dict.fromkeys(late.values(), "ms")}
+        return harness.rounds(bench, bench.launchers, once, units)
+
+
+def _seen(bench: Bench, contender: Contender, workers: int, worker: Worker, *, terminal: bool = False) -> Seen:
+    """Everything that the launcher writes to its stdout until it ends."""
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    if terminal:
+        tty.setraw(theirs)
+    with harness.scratch() as logs:
+        options = [option.format(logs) for option in OPTIONS]
+        with Run(contender.command(workers, options, worker), stdout=theirs, settle=bench.settle) as run:
+            os.close(theirs)
+            chunks = _read_all(ours)
+            run.finish()
+            began = min(stamp.at for stamp in run.first_stamps)
+    os.close(ours)
+    return Seen(chunks, began)
