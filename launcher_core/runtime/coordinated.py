@@ -114,10 +114,12 @@ class CoordinatedMeeting:
             self._conversation.close(self._spot.close_timeout)
             self._conversation = None
         if self._server is not None and self._coordinator is not None:
-            if self._coordinator.members:
-                self._guests_left.wait(self._spot.close_timeout)
-            self._server.stop()
-            self._server = None
+            try:
+                if self._coordinator.members:
+                    self._guests_left.wait(self._spot.close_timeout)
+            finally:  # an interrupt: nobody wants to wait for the guests any more
+                self._server.stop()
+                self._server = None
 
     def _send(self, data: bytes) -> None:
         if self._conversation is not None:

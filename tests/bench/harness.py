@@ -17,7 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -255,6 +256,13 @@ def rounds(bench: Bench, contenders: Iterable[Contender], once: Callable[[Conten
                 if number >= 0:
                     figures[name].add(contender.name, value)
     return list(figures.values())
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory that is there as long as it is needed."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
 
 
 def environment() -> dict[str, str]:

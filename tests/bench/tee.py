@@ -24,13 +24,17 @@ TEXT = b"x" * 99
 OPTIONS = ("--tee=3", "--log-dir={}")
 LATE_LINES = 200
 READ = 1 << 20
+EXPECTED_BYTES = 1 << 29
 
 
 class Seen(NamedTuple):
-    """What came out of the launcher: each read with its time, in nanoseconds; when the first worker began."""
+    """What came out of a launcher."""
 
-    chunks: list[tuple[int, bytes]]
+    data: memoryview
+    reads: list[tuple[int, int]]
+    """When each read ended, in nanoseconds, and where in `data`."""
     began: int
+    """When the first worker began."""
 
 
 def measure(bench: Bench, workers: int = 4, lines: int = 500_000) -> list[Figure]:
@@ -66,8 +70,56 @@ def _seen(bench: Bench, contender: Contender, workers: int, worker: Worker, *, t
         options = [option.format(logs) for option in OPTIONS]
         with Run(contender.command(workers, options, worker), stdout=theirs, settle=bench.settle) as run:
             os.close(theirs)
-            chunks = _read_all(ours)
+            seen = _read_all(run, ours)
             run.finish()
-            began = min(stamp.at for stamp in run.first_stamps)
     os.close(ours)
-    return Seen(chunks, began)
+    return seen
+
+
+def _read_all(run: Run, output: int) -> Seen:
+    buffer = bytearray(EXPECTED_BYTES)  # made once, so that reading costs little beside writing
+    view, size, reads, began = memoryview(buffer), 0, [], 0
+    poll = select.poll()
+    poll.register(run.stamps_fd, select.POLLIN)
+    poll.register(output, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if fd == run.stamps_fd:
+                began = min([stamp.at for stamp in run.stamps_now()] + ([began] if began else []))
+                continue
+            try:
+                count = os.readv(output, [view[size : size + READ]])
+            except OSError:  # EIO: nobody has the terminal open any more
+                count = 0
+            if not count:
+                return Seen(view[:size], reads, began)
+            size += count
+            reads.append((time.time_ns(), size))
+
+
+def _rate(seen: Seen, lines: int) -> tuple[float, float]:
+    """(lines a second, percentage of lines that are whole and have the prefix of one worker)."""
+    data = bytes(seen.data)
+    whole = sum(data.count(b"[default%d]:%b\n" % (rank, TEXT)) for rank in range(16))
+    return lines / ((seen.reads[-1][0] - seen.began) / 1e9), 100 * whole / lines
+
+
+def _lateness(seen: Seen) -> float:
+    """The median time from a line's stamp to the read that brought it, in milliseconds."""
+    late, before = [], 0
+    for at, end in seen.reads:
+        late += [(at - int(stamp)) / 1e6 for stamp in re.findall(rb"t(\d{19})", seen.data[before:end])]
+        before = end
+    return statistics.median(late)
+
+
+def main() -> None:
+    """Print the table."""
+    more = (("--workers", {"type": int, "default": 4}), ("--lines", {"type": int, "default": 500_000}))
+    options = harness.parse(__doc__, None, *more)
+    bench = harness.bench_of(options)
+    harness.show(measure(bench, options.workers, options.lines), bench)
+
+
+if __name__ == "__main__":
+    main()

@@ -137,6 +137,31 @@ def children(pid: int) -> list[str]:
         return []
 
 
+FAILS = """#!/bin/sh
+sleep 600 &
+setsid sleep 600 &
+exit 1
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_an_agent_that_ends_while_it_restarts_leaves_nothing(
+    launcher: Launcher, tmp_path: Path, chance: Random, signum: signal.Signals, round: int
+) -> None:
+    moment = chance.uniform(0, 0.3)
+    print(f"{moment=}")
+    script = tmp_path / "fails.sh"
+    script.write_text(FAILS)
+    script.chmod(0o755)
+    running = launcher.start("--nproc-per-node=3", "--max-restarts=10000", "--no-python", script)
+    until(lambda: "; restart 2 of 10000" in running.err, "the agent restarts")
+    let_run(running, moment)
+    running.signal(signum)
+    result = running.wait(BOUND)
+    check(result, launcher)
+    assert result.code == (143 if signum == signal.SIGTERM else -signum)
+
+
 def test_an_agent_that_is_killed_while_it_shows_much_output_tears_no_line(
     launcher: Launcher, chance: Random, round: int
 ) -> None:
@@ -251,22 +276,24 @@ def kill(running: Running, file: Path, moment: float) -> None:
     os.kill(int(file.read_text()), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("how", ["terminated", "failed"])
+@pytest.mark.parametrize("how", ["terminated", "failed", "stopped"])
 def test_workers_that_ignore_the_signal_have_their_grace_and_not_more(
     launcher: Launcher, there: Path, chance: Random, how: str, round: int
 ) -> None:
-    rank = chance.randrange(3)
-    running = launcher.start("--nproc-per-node=3", "--shutdown-timeout=1", *run_as("exec", "ignore", there))
+    rank, words = chance.randrange(3), run_as("exec", "die" if how == "stopped" else "ignore", there)
+    running = launcher.start("--nproc-per-node=3", "--shutdown-timeout=1", *words)
     all_there(there, ["0.0", "1.0", "2.0"])
-    if how == "terminated":
-        running.signal(signal.SIGTERM)
-    else:
+    if how == "failed":
         kill(running, there / f"{rank}.0", 0)
+    else:
+        if how == "stopped":
+            os.kill(int((there / f"{rank}.0").read_text()), signal.SIGSTOP)
+        running.signal(signal.SIGTERM)
     began = time.monotonic()
     result = running.wait(BOUND)
     took = time.monotonic() - began
     check(result, launcher)
-    assert result.code == (143 if how == "terminated" else 1)
+    assert result.code == (1 if how == "failed" else 143)
     assert "the grace is over (--shutdown-timeout)" in result.err
     assert 1.0 <= took + 0.05 < 5.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -297,19 +296,6 @@ def test_a_launcher_whose_working_directory_is_gone_launches_all_the_same(launch
 
 
 # --- as number 1 of a container ----------------------------------------------------------------------------
-
-CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc"]
-
-
-@pytest.fixture
-def container(launcher: Launcher) -> Launcher:
-    """Launches whose launcher is process number 1."""
-    try:
-        subprocess.run([*CONTAINER, "true"], check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no PID namespaces here: {error}")
-    launcher.wrapper = CONTAINER
-    return launcher
 
 
 def number_one(running: Running) -> int:

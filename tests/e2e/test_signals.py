@@ -6,20 +6,20 @@ import fcntl
 import os
 import select
 import signal
+import struct
 import sys
 import termios
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from in_process import InProcess
-from launches import Launcher, Running, until
+from launches import Launcher, until
 
-from launcher_core.errors import ChildFailedError, SignalException
+from launcher_core.errors import SignalException
 
 BIN = Path(__file__).parent / "bin"
-COUNT, STAY, END = BIN / "count_signals.py", BIN / "stay.py", BIN / "end_as_told.py"
+COUNT, END = BIN / "count_signals.py", BIN / "end_as_told.py"
 USUAL = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
 METHODS = ["exec", "spawn", "fork", "forkserver"]
 
@@ -91,19 +91,43 @@ def test_a_signal_that_is_left_out_of_the_list_kills_the_launcher_and_the_worker
     assert heard(got) == ["", ""]
 
 
-def test_a_worker_that_has_ended_well_gets_nothing_and_the_code_is_the_signals(launcher: Launcher, tmp_path: Path) -> None:
-    running = launcher.start("--nproc-per-node=2", END, 0, "wait")
-    until(lambda: alive(launcher, running, END) == 1, "one worker is left")
+def test_a_worker_that_has_ended_well_does_not_change_the_code(launcher: Launcher, got: Path) -> None:
+    script = program(got.parent, f'[ "$RANK" = 0 ] && exec {sys.executable} {COUNT} {got} exit\n{LEAVES_ITS_PID}')
+    running = launcher.start("--nproc-per-node=2", "--no-python", script)
+    all_there(got, 1)
+    until(lambda: has_ended(got.parent / "pid"), "one worker has ended")
     running.signal(signal.SIGTERM)
     result = running.wait(10)
-    assert result.code == 143
-    assert " FAILED: " not in result.err
+    assert (result.code, heard(got), " FAILED: " in result.err) == (143, ["SIGTERM\n"], False)
 
 
-def alive(launcher: Launcher, running: Running, script: Path) -> int:
-    """How many workers run this script, once it was started."""
-    said = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in launcher.leftovers() if Path(f"/proc/{pid}").exists()]
-    return sum(os.fsencode(script) in words for words in said)
+LEAVES_ITS_PID = 'cd "${0%/*}"; echo $$ >pid.new; mv pid.new pid\n'
+
+
+def has_ended(file: Path) -> bool:
+    """Whether the process whose pid is in the file has come and gone; it may be a zombie."""
+    return file.exists() and state(int(file.read_text())) in "ZX"
+
+
+def is_swept(file: Path) -> bool:
+    """Whether it is no zombie either, as when its whole group has succeeded."""
+    return file.exists() and not state(int(file.read_text()))
+
+
+def state(pid: int) -> str:
+    """The letter that the system gives it; "" when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def program(folder: Path, text: str) -> Path:
+    """A new shell script."""
+    path = folder / "worker.sh"
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return path
 
 
 # --- and another one means now ---------------------------------------------------------------------------
@@ -124,12 +148,8 @@ def test_a_second_signal_of_any_kind_kills_at_once_and_the_first_is_the_code(
 
 
 def test_a_signal_while_a_failed_group_is_stopped_kills_nobody_yet(launcher: Launcher, got: Path) -> None:
-    script = got.parent / "first_fails.sh"
-    script.write_text(
-        f'#!/bin/sh\n[ "$RANK" = 1 ] && exec {sys.executable} {COUNT} {got} stay\n'
-        f"while [ ! -e {got}/1 ]; do sleep 0.01; done\nexit 3\n"
-    )
-    script.chmod(0o755)
+    stays = f'[ "$RANK" = 1 ] && exec {sys.executable} {COUNT} {got} stay\n'
+    script = program(got.parent, f"{stays}while [ ! -e {got}/1 ]; do sleep 0.01; done\nexit 3\n")
     running = launcher.start("--nproc-per-node=2", "--no-python", script)
     until(lambda: heard(got) == ["SIGTERM\n"], "the worker that did not fail is asked to stop")
     running.signal(signal.SIGINT)
@@ -137,6 +157,39 @@ def test_a_signal_while_a_failed_group_is_stopped_kills_nobody_yet(launcher: Lau
     running.signal(signal.SIGINT)
     result = running.wait(3)
     assert (result.code, heard(got)) == (130, ["SIGTERM\nSIGINT\n"])
+
+
+def test_a_signal_while_the_others_are_told_ends_the_launch_without_telling_them(
+    launcher: Launcher, got: Path, free_port: int
+) -> None:
+    options = ["--nnodes=2", f"--master-port={free_port}", "--nproc-per-node=1"]
+    leaves_its_pid = program(got.parent, LEAVES_ITS_PID + "exec sleep 600\n")
+    host = launcher.start(*options, "--node-rank=0", "--no-python", leaves_its_pid)
+    guest = launcher.start(*options, "--node-rank=1", COUNT, got, "exit")
+    all_there(got, 1)
+    until((got.parent / "pid").exists, "the worker of the host is there")
+    guest.signal(signal.SIGSTOP)
+    host.signal(signal.SIGTERM)
+    until(lambda: is_swept(got.parent / "pid"), "the host has no worker any more")
+    host.signal(signal.SIGTERM)
+    assert host.wait(3).code in (143, -signal.SIGTERM)
+    guest.signal(signal.SIGCONT)
+    assert guest.wait(10).code == 1
+
+
+def test_a_signal_while_nobody_reads_the_output_ends_the_launch(launcher: Launcher, got: Path) -> None:
+    reading, writing = os.pipe()
+    running = launcher.start("--tee=1", "--no-python", program(got.parent, f"{LEAVES_ITS_PID}yes\n"), stdout=writing)
+    os.close(writing)
+    with open(reading, "rb", buffering=0) as output:
+        assert output.read(1)
+        until(lambda: len(list(got.parent.rglob("stdout.log"))) == 1, "the worker has its file")
+        (log,) = got.parent.rglob("stdout.log")
+        until(lambda: log.stat().st_size > 2**20, "more was written than the pipe holds")
+        running.signal(signal.SIGTERM)
+        until(lambda: is_swept(got.parent / "pid"), "there is no worker any more")
+        running.signal(signal.SIGTERM)
+        assert running.wait(3).code in (143, -signal.SIGTERM)
 
 
 # --- while there are no workers --------------------------------------------------------------------------
@@ -168,13 +221,196 @@ def test_a_signal_at_the_exit_barrier_ends_this_node_at_once(
 ) -> None:
     options = ["--nnodes=2", f"--master-port={free_port}", "--shutdown-timeout=1"]
     late = launcher.start(*options, f"--node-rank={1 - rank}", COUNT, got, "exit")
-    early = launcher.start(*options, f"--node-rank={rank}", END, 0, 0)
+    early = launcher.start(*options, f"--node-rank={rank}", "--no-python", program(got.parent, LEAVES_ITS_PID))
     all_there(got, 1)
-    until(lambda: not alive(launcher, early, END), "the workers of this node have ended")
-    until(lambda: handles(early.pid, signal.SIGTERM), "this node is under way")
-    until(lambda: waits_for_others(early), "this node waits for the other")
+    until(lambda: is_swept(got.parent / "pid"), "the worker of this node has succeeded")
     early.signal(signal.SIGTERM)
     result = early.wait(5)
     assert (result.code, " FAILED: " in result.err) == (143, False)
     late.signal(signal.SIGTERM)
     assert late.wait(10).code in (1, 143)
+
+
+# --- in a process that is not the launcher's own -------------------------------------------------------------
+
+IN_A_THREAD = """
+import signal, sys, threading
+from launcher_core import LaunchConfig, elastic_launch
+
+def got(signum, frame):
+    print("the host got", signal.Signals(signum).name, flush=True)
+
+if "{handler}" == "own":
+    signal.signal(signal.SIGTERM, got)
+
+def launch():
+    try:
+        elastic_launch(LaunchConfig(1, 1, 2, run_id="job"), sys.executable)({count!r}, {folder!r}, "exit")
+    except BaseException as error:
+        print(type(error).__name__)
+
+if __name__ == "__main__":
+    thread = threading.Thread(target=launch)
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("handler", ["own", "default"])
+def test_in_a_thread_a_signal_is_the_hosts_own_matter(launcher: Launcher, got: Path, handler: str) -> None:
+    host = got.parent / "host.py"
+    host.write_text(IN_A_THREAD.format(handler=handler, count=str(COUNT), folder=str(got)))
+    launcher.wrapper = [sys.executable, str(host)]
+    running = launcher.start()
+    all_there(got)
+    running.signal(signal.SIGTERM)
+    if handler == "default":
+        assert running.wait(10).code == -signal.SIGTERM
+        launcher.assert_nothing_is_left()
+        assert heard(got) == ["", ""]
+        return
+    until(lambda: running.out, "the host has handled the signal")
+    assert (running.out, heard(got)) == ("the host got SIGTERM\n", ["", ""])
+    for pid in launcher.leftovers():
+        if os.fsencode(COUNT) in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGINT)
+    assert running.wait(10).code == 0
+
+
+def test_a_host_has_its_own_handlers_back_after_a_signal(in_process: InProcess, tmp_path: Path) -> None:
+    got: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: got.append(signum))
+    try:
+        with pytest.raises(SignalException):
+            in_process.main("--no-python", program(tmp_path, 'kill -TERM "$PPID"; exec sleep 600\n'))
+        assert got == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert got == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_hosts_other_signals_reach_it_during_a_launch(in_process: InProcess, tmp_path: Path) -> None:
+    got: list[int] = []
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.signal(signal.SIGUSR2, lambda signum, frame: got.append(signum))
+    wakeup_before = signal.set_wakeup_fd(writing)
+    try:
+        in_process.main("--no-python", program(tmp_path, 'kill -USR2 "$PPID"\n'))
+        assert (got, os.read(reading, 10)) == ([signal.SIGUSR2], bytes([signal.SIGUSR2]))
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        signal.signal(signal.SIGUSR2, before)
+        os.close(reading)
+        os.close(writing)
+
+
+# --- at a terminal ---------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """A terminal of 33 rows and 77 columns, and a person at it."""
+
+    def __init__(self) -> None:
+        self.person, self.line = os.openpty()
+        fcntl.ioctl(self.line, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+        self.shown = b""
+
+    def give(self) -> dict[str, object]:
+        """How to start a process in the foreground of this terminal."""
+        line = self.line
+        streams = {"stdin": line, "stdout": line, "stderr": line}
+        return {**streams, "start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(line, termios.TIOCSCTTY, 0)}
+
+    def look(self) -> str:
+        """All that has been shown."""
+        while select.select([self.person], [], [], 0)[0]:
+            self.shown += os.read(self.person, 65536)
+        return self.shown.decode()
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.person, keys)
+
+    def close(self) -> None:
+        os.close(self.person)
+        os.close(self.line)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("key", "signum"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
+def test_a_key_of_the_terminal_reaches_the_workers_once_and_by_the_launcher(
+    launcher: Launcher, terminal: Terminal, got: Path, key: bytes, signum: signal.Signals
+) -> None:
+    running = launcher.start("--nproc-per-node=2", "--shutdown-timeout=0.5", COUNT, got, "stay", **terminal.give())
+    all_there(got)
+    workers = [pid for pid in launcher.leftovers() if os.fsencode(COUNT) in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert [controlling_terminal(pid) for pid in workers] == [0, 0]
+    terminal.type(key)
+    until(lambda: f"launcher: {signum.name}; passing it on" in terminal.look(), "the launcher got the key")
+    assert (running.wait(10).code, heard(got)) == (128 + signum, [f"{signum.name}\n"] * 2)
+
+
+def test_a_key_of_the_terminal_of_a_container_reaches_the_workers_once(
+    container: Launcher, terminal: Terminal, got: Path
+) -> None:
+    options = ["--nproc-per-node=2", "--shutdown-timeout=0.5"]
+    running = container.start(*options, COUNT, got, "stay", **terminal.give())
+    all_there(got)
+    terminal.type(b"\x03")
+    assert (running.wait(10).code, heard(got)) == (130, ["SIGINT\n"] * 2)
+    assert terminal.look().count("launcher: SIGINT; passing it on") == 1
+
+
+def test_the_key_pressed_twice_ends_everything_at_once(launcher: Launcher, terminal: Terminal, got: Path) -> None:
+    running = launcher.start("--nproc-per-node=2", COUNT, got, "stay", **terminal.give())
+    all_there(got)
+    terminal.type(b"\x03")
+    until(lambda: heard(got) == ["SIGINT\n"] * 2, "the workers got the first")
+    terminal.type(b"\x03")
+    assert (running.wait(3).code, heard(got)) == (130, ["SIGINT\n"] * 2)
+
+
+def test_a_terminal_that_hangs_up_ends_the_launch(launcher: Launcher, got: Path) -> None:
+    terminal = Terminal()
+    try:
+        running = launcher.start("--nproc-per-node=2", COUNT, got, "exit", **terminal.give())
+        all_there(got)
+    finally:
+        terminal.close()
+    assert (running.wait(10).code, heard(got)) == (129, ["SIGHUP\n"] * 2)
+
+
+def controlling_terminal(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[4])
+
+
+SEES = """
+import os, sys
+size = os.get_terminal_size(2) if os.isatty(2) else None
+print(os.environ["RANK"], [os.isatty(fd) for fd in range(3)], size and tuple(size), flush=True)
+print("typed", sys.stdin.readline().strip(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "sees"),
+    [([], "[True, True, True] (77, 33)"), (["--report-lines=0"], "[True, True, True] (77, 33)"),
+     (["--redirects=2"], "[True, True, False] None")],
+)  # fmt: skip
+def test_a_worker_sees_the_terminal_that_the_launcher_has(
+    launcher: Launcher, terminal: Terminal, tmp_path: Path, options: list[str], sees: str
+) -> None:
+    script = tmp_path / "sees.py"
+    script.write_text(SEES)
+    running = launcher.start(*options, "--nproc-per-node=1", script, **terminal.give())
+    until(lambda: f"0 {sees}" in terminal.look(), f"the worker sees {sees}")
+    terminal.type(b"by hand\n")
+    until(lambda: "typed by hand" in terminal.look(), "the worker reads what is typed")
+    assert running.wait(10).code == 0

@@ -33,6 +33,10 @@ class Site:
         """Install wheels, or distributions from their source folders."""
         _run(self.python, *PIP, "install", "--no-index", "--no-build-isolation", "--no-deps", *what)
 
+    def run(self, *words: object, env: dict[str, str] | None = None) -> str:
+        """What a program prints here that this environment's Python runs; fails the test when it fails."""
+        return _run(self.python, *words, env=env)
+
     def uninstall(self, distribution: str) -> None:
         """Uninstall what was installed here."""
         _run(self.python, *PIP, "uninstall", "--yes", distribution)
@@ -100,10 +104,9 @@ def _name(source: Path) -> str:
     return next(line.partition("=")[2].strip() for line in lines if line.startswith("name ="))
 
 
-def _run(*words: object) -> None:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=_quiet(), check=False)
+def _run(*words: object, env: dict[str, str] | None = None) -> str:
+    quiet = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_WARN_SCRIPT_LOCATION": "1"}
+    everything = {**os.environ, **quiet, **(env or {})}
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=everything, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
-
-
-def _quiet() -> dict[str, str]:
-    return {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_WARN_SCRIPT_LOCATION": "1"}
+    return done.stdout

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,17 +110,8 @@ def test_a_plugin_is_imported_only_when_it_was_named(
     assert trace.exists() is imported
 
 
-def python(site: Site, *words: str, env: dict[str, str] | None = None) -> str:
-    """What a program prints in that environment."""
-    done = subprocess.run(
-        [site.python, *words], env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_quick_look_and_the_listing_agree_with_importlib_where_many_plugins_are_installed(crowded: Site) -> None:
-    truth, quick, listed = json.loads(python(crowded, "-c", BOTH))
+    truth, quick, listed = json.loads(crowded.run("-c", BOTH))
 
     assert quick == truth
     assert sorted(listed) == truth
@@ -136,7 +125,7 @@ def test_the_cache_of_stevedore_is_never_written(whose: str, written: bool, crow
     home.mkdir()
     cache.mkdir()
 
-    python(crowded, "-c", CACHING, whose, env={"HOME": str(home), "XDG_CACHE_HOME": str(cache)})
+    crowded.run("-c", CACHING, whose, env={"HOME": str(home), "XDG_CACHE_HOME": str(cache)})
 
     assert list(home.rglob("*")) == []
     assert bool(list(cache.rglob("*"))) is written

@@ -1,17 +1,15 @@
-"""Processes: nothing is left behind, the grace holds, signals and standard input go where people expect them."""
+"""Processes: nothing is left behind, the grace holds, signals have the names that people use."""
 
 from __future__ import annotations
 
 import os
 import pty
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from in_process import Distributions
 from launches import Launcher, until
 
 Script = Callable[..., Path]
@@ -49,37 +47,6 @@ def test_what_a_worker_left_running_is_gone_before_it_is_started_again(
     assert (here / "state").read_text() in ("gone", "Z", "X")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGUSR1])
-def test_workers_and_what_they_started_die_with_the_launcher(
-    launcher: Launcher, script: Script, here: Path, signum: signal.Signals
-) -> None:
-    running = launcher.start("--nproc-per-node=2", script(BUSY + "stay()"))
-    until(lambda: names(here) == {"0", "1"}, "both workers are there")
-    running.signal(signum)
-    assert running.wait().code == -signum
-    launcher.assert_nothing_is_left(within=2.0)
-
-
-TOO_LARGE = """
-from launcher_core import hookimpl
-
-
-@hookimpl
-def launcher_worker_env(worker, place):
-    return {"TOO_LARGE": "x" * 1_000_000} if worker.local_rank == 1 else None
-"""
-
-
-def test_a_start_that_fails_half_way_leaves_no_worker(
-    launcher: Launcher, script: Script, distributions: Distributions
-) -> None:
-    distributions.install("large", "[launcher.policies]\nlarge = too_large\n", too_large=TOO_LARGE)
-    result = launcher.run("--policy=large", "--nproc-per-node=2", script("stay()"))
-    assert result.code == 1
-    assert launcher.leftovers() == set()
-    assert "Traceback" not in result.err
-
-
 # --- stopping --------------------------------------------------------------------------------------------
 
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nleave(f'{rank}.{attempt}')\n"
@@ -115,28 +82,7 @@ def test_signals_may_be_named_as_people_name_them(
     assert running.wait(10).code == 128 + signal.SIGUSR2
 
 
-# --- standard input --------------------------------------------------------------------------------------
-
-READ = "leave(rank, sys.stdin.read())\n"
-
-
-@pytest.mark.parametrize(
-    ("option", "expected"),
-    [
-        ([], {"0": "hello\n", "1": ""}),
-        (["--stdin=1"], {"0": "", "1": "hello\n"}),
-        (["--stdin=none"], {"0": "", "1": ""}),
-    ],
-)
-def test_one_worker_reads_standard_input_and_the_others_have_an_empty_one(
-    launcher: Launcher, script: Script, here: Path, option: list[str], expected: dict[str, str]
-) -> None:
-    running = launcher.start(*option, "--nproc-per-node=2", script(READ), stdin=subprocess.PIPE)
-    running.process.stdin.write(b"hello\n")
-    running.process.stdin.close()
-    assert running.wait(20).code == 0
-    assert {path.name: path.read_text() for path in here.iterdir()} == expected
-
+# --- a terminal --------------------------------------------------------------------------------------
 
 def test_a_debugger_in_the_first_worker_can_be_talked_to(launcher: Launcher, script: Script, here: Path) -> None:
     worker = script("secret = 6 * 7\nif rank == '0': breakpoint()\nleave(rank, str(secret))\n")

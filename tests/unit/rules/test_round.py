@@ -210,7 +210,8 @@ def test_roles_count_their_own_ranks_in_group_order():
         (0, Join(node("c", 1, role="trainer"))),
     )
 
-    assert [(one.base_rank, one.world_size, one.base_role_rank, one.role_world_size) for one in told] == [(0, 6, 0, 3), (2, 6, 0, 3), (5, 6, 2, 3)]
+    spans = [(one.base_rank, one.world_size, one.base_role_rank, one.role_world_size) for one in told]
+    assert spans == [(0, 6, 0, 3), (2, 6, 0, 3), (5, 6, 2, 3)]
 
 
 # --- ranks that the user fixed ---------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_a_failure_without_a_restart_left_ends_the_run():
 
 
 def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
-    agent, effects = after(Formed(PLACE), FAILED, ended(0, -15, True), Rang(Alarm.GRACE))
+    _, effects = after(Formed(PLACE), FAILED, ended(0, -15, True), Rang(Alarm.GRACE))
 
     assert effects == (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (2,)), Arm(Alarm.REAP, 7))
 
@@ -193,6 +193,6 @@ def test_trouble_at_the_exit_barrier_does_not_take_the_success_back():
 
 def test_a_spare_that_was_not_needed_is_done_without_an_error():
     over = Over(True, "the job succeeded")
-    agent, effects = after(Waiting(2, 1, 2, "spare"), over)
+    agent, _ = after(Waiting(2, 1, 2, "spare"), over)
 
     assert (agent.state, agent.verdict, agent.error) == (State.DONE, over, None)

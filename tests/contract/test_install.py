@@ -1,0 +1,61 @@
+"""The three ways to have the launcher: installed, installed to be edited, and straight from a checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sites import PIP, Site, check_setuptools
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = "import os; os.write(1, f\"{os.environ['RANK']}/{os.environ['WORLD_SIZE']}\\n\".encode())"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the tree, as a clone has it."""
+    skip = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "tests", "docs")
+    return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=skip))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """An environment that has the dependencies and pip, but no launcher of its own."""
+    check_setuptools()
+    return Site(tmp_path / "site")
+
+
+def run(*command: object, cwd: Path) -> str:
+    """What a command prints; fails the test unless it succeeds."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PET_", "TORCHELASTIC"))}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def launches(*launcher: object, cwd: Path) -> None:
+    """Fail unless this launcher really starts two workers."""
+    (cwd / "worker.py").write_text(WORKER)
+    out = run(*launcher, "--nproc-per-node=2", "worker.py", cwd=cwd)
+    assert sorted(out.split()) == ["0/2", "1/2"]
+
+
+@pytest.mark.parametrize("how", [(), ("--editable",)], ids=["installed", "editable"])
+def test_an_installed_launcher_launches(site, checkout, tmp_path, how):
+    run(site.python, *PIP, "install", "--no-index", "--no-build-isolation", "--no-deps", *how, checkout, cwd=tmp_path)
+
+    origin = run(site.python, "-c", "import launcher_core; print(launcher_core.__file__)", cwd=tmp_path)
+    assert origin.startswith(str(checkout if how else site.packages))
+    launches(site.python, "-m", "launcher_core", cwd=tmp_path)
+    launches(site.python.parent / "launcher", cwd=tmp_path)
+    listed = run(site.python, "-m", "launcher_core", "--list-plugins", cwd=tmp_path)
+    assert listed.count("launcher-core") == 11
+
+
+def test_the_checkout_launches_without_being_installed(checkout, tmp_path):
+    launches(sys.executable, checkout / "bin" / "launcher", cwd=tmp_path)
