@@ -35,9 +35,10 @@ class StartFailed(Value):
 
 
 class Hung(Value):
-    """A watch says that the group makes no progress or is not healthy."""
+    """A watch says that the group of a round makes no progress or is not healthy."""
 
     reason: str
+    round: int
 
 
 class Signalled(Value):

@@ -149,6 +149,8 @@ def _worker_stopped(agent: Agent, event: Exited) -> Step:
 
 
 def _hung(agent: Agent, event: Hung) -> Step:
+    if event.round != agent.round:
+        return agent, ()
     return _stop(agent._replace(hung=event.reason), SIGTERM, TellFailed(agent.round, event.reason), Say(event))
 
 

@@ -176,7 +176,7 @@ class LocalAgent:
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
         for watch in self._parts.watches:
-            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason)))
+            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason, place.round)))
 
     def _prefix(self, worker: Worker) -> bytes:
         names = {

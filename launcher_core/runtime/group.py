@@ -8,6 +8,7 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import Any
 
+from launcher_core.errors import LauncherError
 from launcher_core.hooks.ports import Child, LogsSpecs, Starter
 from launcher_core.model.job import Command, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
@@ -135,7 +136,7 @@ class Group:
         for local, child in self._children.items():
             system.kill_group(child.pid, SIGKILL)
             if values:
-                self.values[local] = child.value()
+                self.values[local] = _value(child)
             self._warden.release(child.pid)
             child.reap()
         if self._children and not values:
@@ -147,3 +148,10 @@ class Group:
     def _stdin_of(self, local: int, null: int) -> int:
         chosen = self._stdin == "all" or self._stdin == str(local)
         return 0 if chosen and system.is_open(0) else null
+
+
+def _value(child: Child) -> Any:
+    try:
+        return child.value()
+    except ValueError as error:
+        raise LauncherError(str(error)) from error

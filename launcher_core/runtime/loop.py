@@ -59,6 +59,11 @@ class Loop:
         while self._alarms and self._alarms[0][0] <= monotonic():
             yield heapq.heappop(self._alarms)[2]
 
+    def unheard(self) -> list[Any]:
+        """The posted events and signals that nobody has waited for yet; they stay."""
+        self._drain()
+        return list(self._inbox)
+
     def close(self) -> None:
         """Close the loop's descriptors; those that it watched stay open."""
         self._selector.close()

@@ -23,6 +23,7 @@ from launcher_core.runtime.loop import Loop
 class Signals:
     """A context in which the given signals become Signalled events of the loop, even where they were blocked.
 
+    One that comes too late to be heard by the loop is raised again when it means to this process what it did before.
     An ignored SIGHUP stays ignored, that is what nohup is for. An ignored SIGCHLD does not: the kernel would
     forget how workers ended. Entering raises UsageError where that cannot be changed.
     """
@@ -52,11 +53,14 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         if self._blocked is None:
             return
+        late = [event.signum for event in self._loop.unheard() if isinstance(event, Signalled)]
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
         for signum, handler in self._before.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
         signal.set_wakeup_fd(self._wakeup_before)
         self._blocked = None
+        for signum in late:
+            signal.raise_signal(signum)
 
     def _event(self, byte: int) -> Signalled | None:
         if byte in self._signums:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 _CATCHABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+LOOKS, PAUSE = 9, 0.01
+"""How often to look for processes that are not to be seen while they execute a program; seconds between."""
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
@@ -317,9 +319,17 @@ def kill_carriers(variable: Mapping[str, str]) -> None:
 
     A fork that executed nothing shows its parent's, so it is only found if its parent was executed with it.
     """
-    for pid in carriers(variable):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    wanted = {os.fsencode(f"{name}={value}") for name, value in variable.items()}
+    bare: set[int] = set()
+    for _ in range(LOOKS):
+        found, now_bare = _carriers(wanted)
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found and now_bare <= bare:
+            return
+        bare |= now_bare
+        wait_readable(-1, PAUSE)
 
 
 def group_alive(pgid: int) -> bool:
@@ -332,15 +342,24 @@ def group_alive(pgid: int) -> bool:
     return not everybody or any(_runs_in(pid, pgid) for pid in everybody)
 
 
-def carriers(variable: Mapping[str, str]) -> list[int]:
-    """Pids of the processes that were executed with this variable in their environment; none without /proc."""
-    wanted = {os.fsencode(f"{name}={value}") for name, value in variable.items()}
-    found = []
+def _carriers(wanted: set[bytes]) -> tuple[list[int], set[int]]:
+    """The pids of those that show the variable, and of those that show none: some may be about to execute."""
+    found, bare = [], set()
     for pid in _everybody():
-        with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if wanted <= set(file.read().split(b"\0")):
+        with suppress(OSError):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                variables = file.read()
+            if not variables and _has_memory(pid):
+                bare.add(pid)
+            elif wanted <= set(variables.split(b"\0")):
                 found.append(pid)
-    return found
+    return found, bare
+
+
+def _has_memory(pid: int) -> bool:
+    """Whether it is a program; zombies and the kernel's own threads are none."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[20] != b"0"
 
 
 def _everybody() -> list[int]:

@@ -41,17 +41,26 @@ while read -r order; do
 done
 [ "$clean" ] && [ "$known" = ' ' ] && exit
 for id in $known; do kill -9 "-$id"; done
+# Twice, because nothing is seen of a process in the middle of executing its program.
+unseen=
 for look in 1 2 3 4 5 6 7 8 9; do
     found=$(grep -lzsxF "$1" /proc/[0-9]*/environ)
-    [ "$found" ] || exit
-    for file in $found; do
-        id=${file#/proc/}
-        kill -9 "${id%/environ}"
-    done
+    if [ "$found" ]; then
+        unseen=
+        for file in $found; do
+            id=${file#/proc/}
+            kill -9 "${id%/environ}"
+        done
+    elif [ "$unseen" ]; then
+        exit
+    else
+        unseen=yes
+        sleep 0.1
+    fi
 done
 """
 _IN_PYTHON = r"""
-import glob, os, signal, sys
+import glob, os, signal, sys, time
 for name in "TERM", "INT", "HUP", "QUIT":
     signal.signal(getattr(signal, "SIG" + name), signal.SIG_IGN)
 os.chdir("/")
@@ -70,6 +79,7 @@ def kill(pid):
         pass
 for id in known:
     kill(-id)
+unseen = False
 for look in range(9):
     found = []
     for path in glob.glob("/proc/[0-9]*/environ"):
@@ -80,7 +90,10 @@ for look in range(9):
         except OSError:
             pass
     if not found:
-        break
+        if unseen:
+            break
+        time.sleep(0.1)
+    unseen = not found
     for pid in found:
         kill(pid)
 """

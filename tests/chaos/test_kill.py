@@ -287,7 +287,9 @@ def test_workers_that_ignore_the_signal_have_their_grace_and_not_more(
         kill(running, there / f"{rank}.0", 0)
     else:
         if how == "stopped":
-            os.kill(int((there / f"{rank}.0").read_text()), signal.SIGSTOP)
+            pid = int((there / f"{rank}.0").read_text())
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text(), "the worker is stopped")
         running.signal(signal.SIGTERM)
     began = time.monotonic()
     result = running.wait(BOUND)

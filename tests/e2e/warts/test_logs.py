@@ -108,7 +108,6 @@ def test_following_many_files_takes_one_thread_and_no_polling(
     (here / "go").touch()
     assert running.wait(20).code == 0
     assert threads <= 4  # its own, the output's, the rendezvous' two
-    print("SWITCHES", after - before, threads)
     assert after - before < 60
 
 

@@ -41,7 +41,7 @@ ONE_OF_EACH = (
     Trouble(ConnectionError("gone")),
     FAILED,
     StartFailed(OSError("no such program")),
-    Hung("no heartbeat"),
+    Hung("no heartbeat", 0),
     Signalled(SIGTERM),
     Rang(Alarm.GRACE),
 )
@@ -175,6 +175,15 @@ def test_a_node_that_finished_starts_again_when_another_failed():
     agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), again)
 
     assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join()))
+
+
+def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_heard():
+    hung = Hung("no heartbeat", 0)
+    agent, effects = after(Formed(PLACE), hung)
+    assert effects == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5), TellFailed(0, "no heartbeat"), Say(hung))
+
+    late = PLACE._replace(round=1)
+    assert after(Formed(late), hung)[1] == ()
 
 
 def test_a_group_that_cannot_start_ends_the_run_but_not_the_job():
