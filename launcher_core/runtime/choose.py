@@ -39,7 +39,7 @@ def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Pl
         raise UsageError(str(error)) from error
     store = _store(params, plugins) if Capability.SHARES_STORE in declared.capabilities else None
     made = chosen.ask("launcher_make_rendezvous", params=params, store=store)
-    if assigners and (Capability.RANKS_FIXED in declared.capabilities or not hasattr(made, "abandon")):
+    if assigners and (Capability.RANKS_FIXED in declared.capabilities or hasattr(made, "next_rendezvous")):
         plugins.notices.append(f"{assigners[0].found} assigns no ranks: {chosen.found} does it by itself")
     if hasattr(made, "get_state") and hasattr(made, "set_state"):
         return _over_register(made, params, store or _store(params, plugins))
@@ -95,9 +95,7 @@ def _check_keys(backend: str, conf: Mapping[str, Any], known: Mapping[str, str] 
 
     close = get_close_matches(unknown[0], list(known), n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise UsageError(
-        f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}"
-    )
+    raise UsageError(f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}")
 
 
 def choose_starter(config: LaunchConfig, command: Command, plugins: Plugins) -> Starter:
@@ -145,5 +143,3 @@ def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:
         return env
 
     return admit, judge, extra_env
-
-

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
+from time import sleep
 
 TYPE_CHECKING = False  # not typing's: every worker would pay for that import
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ def kill_carriers(variable: Mapping[str, str]) -> None:
         if not found and now_bare <= bare:
             return
         bare |= now_bare
-        wait_readable(-1, PAUSE)
+        sleep(PAUSE)
 
 
 def group_alive(pgid: int) -> bool:
@@ -343,23 +344,24 @@ def group_alive(pgid: int) -> bool:
 
 
 def _carriers(wanted: set[bytes]) -> tuple[list[int], set[int]]:
-    """The pids of those that show the variable, and of those that show none: some may be about to execute."""
-    found, bare = [], set()
+    """The pids of those that show the variable, and of younger ones than this that show none, perhaps not yet."""
+    found, bare, began = [], set(), _began(os.getpid())
     for pid in _everybody():
         with suppress(OSError):
             with open(f"/proc/{pid}/environ", "rb") as file:
                 variables = file.read()
-            if not variables and _has_memory(pid):
+            if not variables and _began(pid) >= began:
                 bare.add(pid)
             elif wanted <= set(variables.split(b"\0")):
                 found.append(pid)
     return found, bare
 
 
-def _has_memory(pid: int) -> bool:
-    """Whether it is a program; zombies and the kernel's own threads are none."""
+def _began(pid: int) -> int:
+    """When it began, in ticks since the machine did; -1 for a zombie and for the kernel's own, which have no memory."""
     with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[20] != b"0"
+        fields = file.read().rpartition(b")")[2].split()
+    return int(fields[19]) if int(fields[20]) else -1
 
 
 def _everybody() -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from launcher_core.runtime import system
 from launcher_plugins.start_methods import parcel
@@ -44,7 +45,11 @@ def main(file: IO[bytes], header: dict[str, Any]) -> NoReturn:
     system.parent_death()(header["parent"])
     system.keep_from_children(parcel.RESULT)
     show_lines()
-    sys.exit(run(lambda: parcel.unpack(file), header["name"]))
+    code = 1
+    try:
+        code = wind_up(run(lambda: parcel.unpack(file), header["name"]))
+    finally:
+        os._exit(code)
 
 
 def show_lines() -> None:
@@ -75,6 +80,38 @@ def run(load: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]], name: st
         show(error)
         return 1
     return 0
+
+
+def wind_up(code: int) -> int:
+    """The exit status, once this process's threads have ended, its exit handlers have run and its files are written.
+
+    To be followed by os._exit: an interpreter that is torn down while a thread of a C++ library waits for it (torch's
+    gloo has such threads) ends that thread, and thereby, before Python 3.14, aborts the process.
+    """
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _write_files()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or 120  # as the interpreter itself does
+    return code
+
+
+def _write_files() -> None:
+    # Only those of this process: in a fork, what the parent had opened is frozen, and thereby not found.
+    import gc
+    import io
+
+    kinds = {io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom}
+    standard = (sys.stdout, sys.stderr)
+    for file in [thing for thing in gc.get_objects() if type(thing) in kinds and thing not in standard]:
+        with suppress(OSError, ValueError):  # closed already, or nobody is left to tell
+            file.flush()
 
 
 def send(value: Any, name: str) -> None:

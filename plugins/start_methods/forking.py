@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from launcher_core.runtime import system
+from launcher_plugins.start_methods import bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +105,7 @@ def _live(setup: Setup, parent: int, report: int, die_with: Callable[[int], None
             raise
         os.write(report, _READY)
         os.close(report)
-        code = _leave(setup.run())
+        code = bootstrap.wind_up(setup.run())
     finally:
         os._exit(code)
 
@@ -155,18 +156,3 @@ def _open_streams() -> object:
 def _stream(fd: int, mode: str, old: TextIO | None) -> Any:
     encoding, errors = ("utf-8", None) if old is None else (old.encoding, old.errors)
     return open(fd, mode, buffering=1, encoding=encoding, errors=errors, closefd=False)
-
-
-def _leave(code: int) -> int:
-    """The exit status, once this process's threads have ended and its exit handlers have run."""
-    import atexit
-    import threading
-
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            code = code or 120  # as the interpreter itself does
-    return code

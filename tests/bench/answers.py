@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import harness
-from harness import Bench, Contender, Figure, Run, Worker
+from figures import Figure, Load, show
+from harness import Bench, Contender, Run, Worker
 
 QUESTIONS = {
     "--help": ("--help",),
@@ -36,7 +37,8 @@ def _seconds(bench: Bench, contender: Contender, words: tuple[str, ...]) -> floa
 def main() -> None:
     """Print the table."""
     bench = harness.bench_of(harness.parse(__doc__))
-    harness.show(measure(bench), bench)
+    load = Load()
+    show(measure(bench), load)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ the wall clock, because a worker stamps its first line in another process than t
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import select
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -21,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from figures import OURS, Figure, busy
 
 BIN = Path(__file__).resolve().parent / "bin"
 PATIENCE = 120.0
@@ -67,39 +67,6 @@ class Bench(NamedTuple):
         return [self.torchrun, self.ours] if self.torchrun else [self.ours]
 
 
-class Figure:
-    """Samples of one quantity, by contender; equal positions belong to the same round."""
-
-    def __init__(self, name: str, unit: str) -> None:
-        self.name = name
-        self.unit = unit
-        self.samples: dict[str, list[float]] = {}
-
-    def add(self, contender: str, value: float) -> None:
-        """Add one sample."""
-        self.samples.setdefault(contender, []).append(value)
-
-    def median(self, contender: str) -> float:
-        """The median of the samples, NaN when there are none."""
-        return statistics.median(self.samples.get(contender) or [math.nan])
-
-    def ratio(self, contender: str, base: str) -> float:
-        """The median, over the rounds, of the contender's sample divided by the base's."""
-        pairs = zip(self.samples.get(contender, ()), self.samples.get(base, ()), strict=False)
-        return statistics.median([one / other for one, other in pairs if other] or [math.nan])
-
-    def as_dict(self, ours: str) -> dict[str, Any]:
-        """Everything about it, for JSON."""
-        return {
-            "name": self.name,
-            "unit": self.unit,
-            "median": {name: self.median(name) for name in self.samples},
-            "minimum": {name: min(values) for name, values in self.samples.items()},
-            "ratio to ours": {name: self.ratio(name, ours) for name in self.samples if name != ours},
-            "samples": self.samples,
-        }
-
-
 def parse(description: str | None, argv: Sequence[str] | None = None, *more: tuple[str, dict[str, Any]]) -> Any:
     """The options that all figures have, and `more`; `bench_of` makes a Bench of them."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
@@ -121,7 +88,7 @@ def bench_of(options: Any) -> Bench:
         Contender("shell loop", lambda n, _, worker: [str(BIN / "loop.sh"), str(n), *worker.alone(options.python)]),
     )
     theirs = _launcher("torchrun", options.torchrun) if options.torchrun else None
-    ours = _launcher("launcher", options.launcher)
+    ours = _launcher(OURS, options.launcher)
     return Bench(options.python, theirs, ours, loops, options.rounds, options.settle)
 
 
@@ -285,23 +252,6 @@ def descendants(pid: int) -> list[int]:
             found += more
             todo += more
     return found
-
-
-def busy() -> tuple[float, float]:
-    """(seconds in use, seconds altogether) of all CPUs since the machine started."""
-    with open("/proc/stat", encoding="ascii") as file:
-        ticks = [int(word) for word in file.readline().split()[1:9]]
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
-
-
-def show(figures: Iterable[Figure], bench: Bench) -> None:
-    """Print a line for each figure: the medians, and the ratio of each contender to ours."""
-    for figure in figures:
-        print(f"{figure.name} ({figure.unit})")
-        for name, values in figure.samples.items():
-            times = "" if name == bench.ours.name else f"   {figure.ratio(name, bench.ours.name):.2f} times ours"
-            print(f"  {name:12} {figure.median(name):10.3f}   least {min(values):10.3f}{times}")
-    sys.stdout.flush()
 
 
 def wait_for_quiet(seconds: float) -> None:

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import harness
-from harness import Bench, Contender, Figure, Run, Worker
+from figures import Figure, Load, show
+from harness import Bench, Contender, Run, Worker
 
 SLEEPING = Worker((str(harness.BIN / "stamp.py"), "600"))
 UNITS = {
@@ -65,7 +66,8 @@ def main() -> None:
     more = (("--workers", {"type": int, "default": 8}), ("--seconds", {"type": float, "default": 10.0}))
     options = harness.parse(__doc__, None, *more)
     bench = harness.bench_of(options)
-    harness.show(measure(bench, options.workers, options.seconds), bench)
+    load = Load()
+    show(measure(bench, options.workers, options.seconds), load)
 
 
 if __name__ == "__main__":

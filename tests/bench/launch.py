@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import harness
-from harness import Bench, Contender, Figure, Run, Worker
+from figures import Figure, Load, show
+from harness import Bench, Contender, Run, Worker
 
 NO_OP = Worker((str(harness.BIN / "stamp.py"), "0"))
 TRUE = Worker(("/bin/true",), is_python=False)
@@ -48,7 +49,8 @@ def main() -> None:
     """Print the table."""
     options = harness.parse(__doc__, None, ("--workers", {"type": int, "nargs": "+", "default": [1, 4, 16]}))
     bench = harness.bench_of(options)
-    harness.show(measure(bench, options.workers), bench)
+    load = Load()
+    show(measure(bench, options.workers), load)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import time
 from collections.abc import Iterator
 
 import harness
-from harness import Bench, Contender, Figure, Run, Worker
+from figures import Figure, Load, show
+from harness import Bench, Contender, Run, Worker
 
 KINDS = {
     "Python": Worker((str(harness.BIN / "stamp.py"), "600")),
@@ -68,7 +69,8 @@ def main() -> None:
     more = (("--workers", {"type": int, "default": 2}), ("--kills", {"type": int, "default": 3}))
     options = harness.parse(__doc__, None, *more)
     bench = harness.bench_of(options)
-    harness.show(measure(bench, options.workers, options.kills), bench)
+    load = Load()
+    show(measure(bench, options.workers, options.kills), load)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 Run by an interpreter that has torch (CPU is enough) and this package:
 
-    python tests/bench/store_throughput.py [--clients 1 16 256] [--rounds 3] [--seconds 1.5]
+    python tests/bench/store_throughput.py [--clients 1 16 256] [--rounds 7] [--seconds 1]
 
 Each server is a process of its own; the clients are torch's C++ ones, spread over two more. Rounds alternate
-between the servers, so that a machine that slows down slows both. Prints the median of pairs a second, the
-server's CPU time for a pair, and the ratio to torch's libuv server.
+between the servers, so that a machine that slows down slows all. Prints the median of pairs a second and of the
+server's CPU time for a pair.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
 
-OURS = """
+from figures import OURS, Figure, Load, show
+
+SERVER = """
 import sys
 from launcher_core.runtime.serving import PortServer, listen
 from launcher_plugins.c10d_store.service import StoreService
@@ -43,7 +45,7 @@ sys.stdin.read()
 SERVERS = {
     "torch libuv": TORCH.format(libuv=True),
     "torch legacy": TORCH.format(libuv=False),
-    "ours": OURS,
+    OURS: SERVER,
 }
 PROCESSES = 2
 VALUE = "v" * 100
@@ -128,42 +130,38 @@ def measure(server: Server, processes: list[Clients], clients: int, seconds: flo
     return pairs / seconds, (server.cpu_seconds() - cpu) / pairs * 1e6
 
 
-def report(clients: int, rounds: list[dict[str, tuple[float, float]]]) -> None:
-    """Print a line for each server."""
-    for name in rounds[0]:
-        rate = statistics.median(each[name][0] for each in rounds)
-        cost = statistics.median(each[name][1] for each in rounds)
-        ratio = statistics.median(each[name][0] / each["torch libuv"][0] for each in rounds)
-        print(
-            f"{clients:4} clients  {name:13} {rate:8.0f} pairs/s  {cost:5.0f} us CPU  ratio {ratio:.2f}",
-            flush=True,
-        )
+def figures(*, clients: Sequence[int] = (1, 16, 256), rounds: int = 7, seconds: float = 1.0) -> list[Figure]:
+    """Throughput and the server's cost, for each number of clients."""
+    servers = {name: Server(script) for name, script in SERVERS.items()}
+    processes = [Clients() for _ in range(PROCESSES)]
+    found = []
+    try:
+        for count in clients:
+            words = "1 client" if count == 1 else f"{count} clients"
+            rates, costs = Figure(f"store, {words}", "pairs/s"), Figure(f"store, {words}, server's CPU", "us a pair")
+            for _ in range(rounds):
+                for name, server in servers.items():
+                    rate, cost = measure(server, processes, count, seconds)
+                    rates.add(name, rate)
+                    costs.add(name, cost)
+            found += [rates, costs]
+    finally:
+        for server in servers.values():
+            server.stop()
+        for process in processes:
+            process.process.terminate()
+    return found
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 256])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
-    servers = {name: Server(script) for name, script in SERVERS.items()}
-    processes = [Clients() for _ in range(PROCESSES)]
-    try:
-        for clients in options.clients:
-            report(
-                clients,
-                [
-                    {
-                        name: measure(each, processes, clients, options.seconds)
-                        for name, each in servers.items()
-                    }
-                    for _ in range(options.rounds)
-                ],
-            )
-    finally:
-        for server in servers.values():
-            server.stop()
+    load = Load()
+    show(figures(clients=options.clients, rounds=options.rounds, seconds=options.seconds), load)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import tty
 from typing import NamedTuple
 
 import harness
-from harness import Bench, Contender, Figure, Run, Worker
+from figures import Figure, Load, show
+from harness import Bench, Contender, Run, Worker
 
 TEXT = b"x" * 99
 OPTIONS = ("--tee=3", "--log-dir={}")
@@ -118,7 +119,8 @@ def main() -> None:
     more = (("--workers", {"type": int, "default": 4}), ("--lines", {"type": int, "default": 500_000}))
     options = harness.parse(__doc__, None, *more)
     bench = harness.bench_of(options)
-    harness.show(measure(bench, options.workers, options.lines), bench)
+    load = Load()
+    show(measure(bench, options.workers, options.lines), load)
 
 
 if __name__ == "__main__":

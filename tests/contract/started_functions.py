@@ -120,6 +120,17 @@ def exit_handlers_run() -> None:
     threading.Thread(target=lambda: (time.sleep(0.05), print("in a thread"))).start()
 
 
+KEPT: list[Any] = []
+"""What the worker never lets go of."""
+
+
+def leave_files_open(folder: str) -> None:
+    for name, mode in (("text", "w"), ("both ways", "w+"), ("bytes", "wb")):
+        file = open(f"{folder}/{name}", mode)  # noqa: SIM115 - it is the point
+        file.write(name if "b" not in mode else name.encode())
+        KEPT.append(file)
+
+
 class Unreadable:
     """Can be pickled, and not unpickled."""
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sites import PIP, Site, check_setuptools
+from sites import PIP, BareSite, check_setuptools
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "import os; os.write(1, f\"{os.environ['RANK']}/{os.environ['WORLD_SIZE']}\\n\".encode())"
@@ -23,10 +23,10 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """An environment that has the dependencies and pip, but no launcher of its own."""
+def site(tmp_path: Path) -> BareSite:
+    """An environment that has what the launcher depends on, and no launcher."""
     check_setuptools()
-    return Site(tmp_path / "site")
+    return BareSite(tmp_path / "site", launcher=False)
 
 
 def run(*command: object, cwd: Path) -> str:
@@ -47,14 +47,16 @@ def launches(*launcher: object, cwd: Path) -> None:
 
 @pytest.mark.parametrize("how", [(), ("--editable",)], ids=["installed", "editable"])
 def test_an_installed_launcher_launches(site, checkout, tmp_path, how):
-    run(site.python, *PIP, "install", "--no-index", "--no-build-isolation", "--no-deps", *how, checkout, cwd=tmp_path)
+    into = ("--prefix", tmp_path / "site", "--ignore-installed")
+    local = ("--no-index", "--no-build-isolation", "--no-deps", "--no-warn-script-location")
+    run(sys.executable, *PIP, "install", *into, *local, *how, checkout, cwd=tmp_path)
 
     origin = run(site.python, "-c", "import launcher_core; print(launcher_core.__file__)", cwd=tmp_path)
     assert origin.startswith(str(checkout if how else site.packages))
     launches(site.python, "-m", "launcher_core", cwd=tmp_path)
-    launches(site.python.parent / "launcher", cwd=tmp_path)
     listed = run(site.python, "-m", "launcher_core", "--list-plugins", cwd=tmp_path)
     assert listed.count("launcher-core") == 11
+    assert (tmp_path / "site" / "bin" / "launcher").is_file()
 
 
 def test_the_checkout_launches_without_being_installed(checkout, tmp_path):

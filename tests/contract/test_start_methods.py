@@ -133,6 +133,15 @@ def test_threads_and_exit_handlers_of_the_worker_end_before_it(starter: Starter)
     assert call(starter, functions.exit_handlers_run) == Ended(0, "in a thread\nat exit\n", "", None)
 
 
+@for_functions
+def test_what_was_written_to_files_that_were_never_closed_is_in_them(starter: Starter, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    assert call(starter, functions.leave_files_open, str(folder)) == Ended(0, "", "", None)
+    written = {path.name: path.read_text() for path in folder.iterdir()}
+    assert written == {name: name for name in ("text", "both ways", "bytes")}
+
+
 @for_pickling
 def test_a_function_that_cannot_be_pickled_is_refused_by_name(starter: Starter, method: str) -> None:
     expected = f"start method {method} cannot send the function .*<lambda> to a worker: .*use start method fork"

@@ -43,15 +43,20 @@ class Site:
 
 
 class BareSite:
-    """An environment where the launcher is installed but declares no entry points; it sees no other."""
+    """An environment where the launcher is installed but declares no entry points; it sees no other.
 
-    def __init__(self, folder: Path) -> None:
+    Without `launcher` it has only what the launcher depends on.
+    """
+
+    def __init__(self, folder: Path, *, launcher: bool = True) -> None:
         self.python = _environment(folder)
         self.packages = _packages_of(folder)
-        for name in ("launcher_core", "launcher_plugins"):
-            shutil.copytree(_home(name), self.packages / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in RUNS_ON:
             (self.packages / name).symlink_to(_home(name))
+        if not launcher:
+            return
+        for name in ("launcher_core", "launcher_plugins"):
+            shutil.copytree(_home(name), self.packages / name, ignore=shutil.ignore_patterns("__pycache__"))
         info = self.packages / "launcher_core-0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: launcher-core\nVersion: 0\n")

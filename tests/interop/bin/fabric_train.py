@@ -12,9 +12,8 @@ def main() -> None:
     fabric = Fabric(accelerator="cpu", strategy="ddp", num_nodes=nodes, devices=devices)
     fabric.launch()
     fabric.seed_everything(7)
-    model, optimizer = (lambda model: fabric.setup(model, torch.optim.SGD(model.parameters(), lr=0.05)))(
-        torch.nn.Linear(8, 1)
-    )
+    layer = torch.nn.Linear(8, 1)
+    model, optimizer = fabric.setup(layer, torch.optim.SGD(layer.parameters(), lr=0.05))
     data = torch.Generator().manual_seed(100 + fabric.global_rank)
     losses = []
     for _ in range(20):
@@ -27,6 +26,7 @@ def main() -> None:
     weights = b"".join(parameter.detach().numpy().tobytes() for parameter in model.parameters())
     said = f"{losses[0]:.6f} {losses[-1]:.6f} {hashlib.sha256(weights).hexdigest()[:16]}"
     os.write(1, f"rank {fabric.global_rank} of {fabric.world_size} said {said}\n".encode())
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

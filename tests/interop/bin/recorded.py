@@ -21,9 +21,10 @@ def main() -> None:
     ones = torch.ones(1, dtype=torch.int64)
     dist.all_reduce(ones)
     os.write(1, f"rank {dist.get_rank()} sum {int(ones.item())}\n".encode())
-    dist.barrier()
-    if args.fail and dist.get_rank() == dist.get_world_size() - 1:
-        raise NoGradient(args.fail)
+    if args.fail:
+        dist.barrier()  # all have printed
+        if dist.get_rank() == dist.get_world_size() - 1:
+            raise NoGradient(args.fail)
 
 
 if __name__ == "__main__":

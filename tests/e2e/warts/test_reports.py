@@ -1,0 +1,155 @@
+"""The report on a failed job: the right worker, what it died of, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from launches import Launcher, Result
+
+Script = Callable[..., Path]
+QUIET = {"OMP_NUM_THREADS": "1"}
+RECORDED = "from launcher_core import record\n@record\ndef main():\n    {}\nmain()\n"
+
+
+def report(result: Result, script: Path) -> str:
+    """The report, which is the last that is said; what workers wrote to stderr is before it."""
+    assert result.code == 1
+    before, title, rest = result.err.partition(f"{script} FAILED: ")
+    assert title, result.err
+    return title + rest
+
+
+# --- who is to blame -------------------------------------------------------------------------------------
+
+
+def test_the_worker_that_failed_first_is_blamed_though_a_later_one_says_more(
+    launcher: Launcher, script: Script
+) -> None:
+    """Rank 1 leaves no record at all; rank 0 records an exception in answer to it, before anybody looked."""
+    worker = script(
+        "if rank == '1': os._exit(66)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "while os.path.exists(f'/proc/{os.getppid()}') and not (here / 'late').exists():\n"
+        "    select.select([], [], [], 0.3)\n    leave('late')\n"
+        + RECORDED.format("raise ConnectionError('rank 1 is gone')")
+    )
+    result = launcher.run("--nproc-per-node=2", "--monitor-interval=8", "--exit-code=worker", worker, env=QUIET)
+    assert result.code == 66
+    assert f"{worker} FAILED: rank 1 on {socket.gethostname()} ended with exit code 66\n" in result.err
+
+
+def test_a_stale_record_of_a_healthy_worker_is_not_believed(launcher: Launcher, script: Script) -> None:
+    stale = json.dumps({"message": {"message": "OldError: x", "extraInfo": {"py_callstack": "", "timestamp": "1000"}}})
+    worker = script(
+        "if rank == '0':\n"
+        f"    open(os.environ['TORCHELASTIC_ERROR_FILE'], 'w').write({stale!r})\n"
+        "    leave('written'); stay()\n"
+        "until('written')\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    text = report(launcher.run("--nproc-per-node=2", worker, env=QUIET), worker)
+    assert text.startswith(f"{worker} FAILED: rank 1 on {socket.gethostname()} was ended by SIGSEGV\n")
+    assert "OldError" not in text
+
+
+def test_workers_that_the_launcher_stopped_take_one_line(launcher: Launcher, script: Script) -> None:
+    worker = script(
+        "leave(rank)\nif rank == '5':\n    for other in '01234567': until(other)\n    sys.exit(3)\nstay()\n"
+    )
+    text = report(launcher.run("--nproc-per-node=8", worker, env=QUIET), worker)
+    assert "\n  stopped by the launcher: ranks 0-4, 6-7" in text
+    assert "SIGTERM" not in text
+    assert len(text.splitlines()) < 12
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_functions_that_failed_by_themselves_are_all_in_the_report(
+    launcher: Launcher, script: Script, method: str
+) -> None:
+    worker = script(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nleave(rank)\n"
+        "for other in '012': until(other)\n"
+        "if rank == '2': sys.exit(4)\n"
+        "raise ValueError('of rank ' + rank)\n"
+    )
+    options = ["--run-path", f"--start-method={method}", "--nproc-per-node=3"]
+    text = report(launcher.run(*options, worker, env=QUIET), worker)
+    first = int(re.findall(r"FAILED: rank (\d)", text)[0])
+    also = text[text.index("\n  also ") :]
+    assert all(f"rank {rank}" in also or "ranks 0-1" in also for rank in {0, 1, 2} - {first})
+
+
+# --- what it died of -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [[], ["--run-path"]])
+def test_an_exception_is_shown_though_the_script_knows_of_no_launcher(
+    launcher: Launcher, script: Script, how: list[str]
+) -> None:
+    worker = script("def load(shard):\n    raise LookupError(f'no shard {shard}')\n\nload(7)\n")
+    text = report(launcher.run(*how, worker), worker)
+    line = worker.read_text().splitlines().index("    raise LookupError(f'no shard {shard}')") + 1
+    assert text.startswith(
+        f"{worker} FAILED: rank 0 on {socket.gethostname()} raised LookupError\n"
+        "\n"
+        "  cause    LookupError: no shard 7\n"
+        f"  where    {worker}:{line} in load\n"
+        "               raise LookupError(f'no shard {shard}')\n"
+    )
+    assert "To enable traceback" not in text
+
+
+def test_the_end_of_stderr_is_shown_of_a_program_that_is_not_python(launcher: Launcher, tmp_path: Path) -> None:
+    program = tmp_path / "solver.sh"
+    program.write_text('#!/bin/sh\necho "residual 1e9" >&2\necho "diverged at step 3" >&2\nexit 7\n')
+    program.chmod(0o755)
+    text = report(launcher.run("--no-python", program), program)
+    assert "\n  end of its stderr\n    residual 1e9\n    diverged at step 3" in text
+
+
+def test_no_traceback_but_the_workers_own_is_shown(launcher: Launcher, script: Script) -> None:
+    worker = script("raise ValueError('mine')\n")
+    result = launcher.run("--nproc-per-node=2", worker, env=QUIET)
+    report(result, worker)
+    files = set(re.findall(r'File "([^"]+)"', result.err))
+    assert files == {str(worker)}
+
+
+def test_a_recorded_failure_says_nothing_about_the_launchers_own_error_file(
+    launcher: Launcher, script: Script
+) -> None:
+    worker = script(RECORDED.format("raise ValueError('mine')"))
+    result = launcher.run(worker)
+    report(result, worker)
+    assert "error file defined" not in result.err
+    assert result.err.count("ValueError: mine") == 3  # the worker's own, the cause, the traceback
+
+
+def test_why_a_failure_was_not_retried_is_said(launcher: Launcher, script: Script) -> None:
+    worker = script("sys.exit(3)")
+    assert "\n  restarts none: --max-restarts is 0\n" in report(launcher.run(worker), worker)
+    text = report(launcher.run("--max-restarts=2", worker), worker)
+    assert "\n  restarts 2 of 2 spent: --max-restarts allows no more\n" in text
+
+
+def test_the_title_is_the_script_whatever_runs_it(launcher: Launcher, script: Script, tmp_path: Path) -> None:
+    worker = script("sys.exit(3)")
+    python = tmp_path / "my-python"
+    python.write_text('#!/bin/sh\nexec python3 "$@"\n')
+    python.chmod(0o755)
+    report(launcher.run(worker, env={"PYTHON_EXEC": str(python)}), worker)
+    report(launcher.run("--run-path", worker), worker)
+
+
+def test_errors_of_the_launch_itself_say_what_to_do(launcher: Launcher, script: Script, free_port: int) -> None:
+    worker = script("")
+    alone = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port}", "--rdzv-id=job"]
+    result = launcher.run(*alone, "--rdzv-conf=join_timeout=0.5", worker)
+    assert (result.code, result.err) == (
+        1,
+        "launcher: error: no round formed within 0.5 s (--rdzv-conf join_timeout): too few nodes came (--nnodes)\n",
+    )
