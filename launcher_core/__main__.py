@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 def console() -> None:
@@ -46,8 +47,10 @@ def console() -> None:
 
 def _own_the_process() -> None:
     """Let an interrupt end it at once, until there is something to stop; and give it standard streams."""
+    import gc
     import signal
 
+    gc.set_threshold(20_000)  # imports leave no garbage: to look for it so often is 5 % of a start
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if os.getpid() == 1:
@@ -59,8 +62,8 @@ def _own_the_process() -> None:
             os.fstat(fd)
         except OSError:  # closed: else the next thing that is opened would be taken for it, by workers too
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _status(error: SystemExit) -> int:
@@ -80,10 +83,8 @@ def _words(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    try:
+    with suppress(OSError):  # there is nowhere else to say it; the exit code does
         print(text, file=sys.stderr)
-    except OSError:
-        pass  # there is nowhere else to say it; the exit code does
 
 
 def _leave(code: int) -> None:

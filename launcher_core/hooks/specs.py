@@ -1,7 +1,7 @@
 """The hooks: every signature that a plugin may implement, and nothing else.
 
-A plugin is a module or an object that an entry point names. It marks its functions with
-`launcher_core.hookimpl` and may take any subset of a hook's arguments. The makers are asked of exactly one
+A plugin is a module or an object that an entry point names. Its functions bear the hooks' names, are marked with
+`launcher_core.hookimpl`, and may take any subset of a hook's arguments. The makers are asked of exactly one
 plugin, the one that was named; policies of every plugin that `--policy` names, in that order.
 
 Unless a docstring says otherwise a hook is called from the main thread of the agent, once per launch, and
@@ -50,7 +50,10 @@ POLICY_GROUP = "launcher.policies"
 
 @hookspec(firstresult=True)
 def launcher_declare() -> Declaration | None:
-    """Say what the plugin can do and which --rdzv-conf keys it takes. Optional; must not block."""
+    """Say what the plugin can do and which --rdzv-conf keys it takes. Optional; must not block.
+
+    A dict with the fields of a Declaration will do, capabilities by their names.
+    """
 
 
 @hookspec(firstresult=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from time import sleep
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
@@ -32,6 +33,8 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+
+LOOK_AGAIN_SECONDS = 0.01
 
 
 class Parts(NamedTuple):
@@ -187,9 +190,17 @@ class LocalAgent:
         }
         return prefix(self._config.log_line_prefix_template, names)
 
-    def _ended(self, local: int, fd: int) -> Exited:
+    def _ended(self, local: int, fd: int) -> Exited | None:
+        """How a worker ended; None as long as a debugger that is attached to it keeps that to itself."""
+        try:
+            exit = self._group.ended(local)
+        except ChildProcessError as error:
+            if error.errno is not None:  # somebody else has waited for it
+                raise
+            sleep(LOOK_AGAIN_SECONDS)  # its descriptor stays readable, so the loop is back here at once
+            return None
         self._loop.forget(fd)
-        return Exited(self._group.ended(local))
+        return Exited(exit)
 
     def _kill(self, effect: steps.Kill) -> None:
         self._group.kill(effect.signum, effect.local_ranks)

@@ -17,6 +17,7 @@ def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Pl
     declared = chosen.declaration()
     conf = dict(config.rdzv_configs)
     _check_keys(config.rdzv_backend, conf, declared.keys)
+    _check_elastic(config, chosen, declared.capabilities)
     if config.rdzv_timeout != -1:
         conf["timeout"] = config.rdzv_timeout
     assigners = [one for one in policies if one.has("launcher_assign_ranks")]
@@ -44,6 +45,16 @@ def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Pl
     if hasattr(made, "get_state") and hasattr(made, "set_state"):
         return _over_register(made, params, store or _store(params, plugins))
     return _as_meeting(made, config, chosen)
+
+
+def _check_elastic(config: LaunchConfig, chosen: Plugin, capabilities: Capability) -> None:
+    """Raise UsageError when the number of nodes may vary, and the rendezvous says what it can do, but not that."""
+    enough = Capability.ELASTIC | Capability.RANKS_FIXED  # with fixed ranks the launch waits for all MAX nodes
+    if config.min_nodes != config.max_nodes and chosen.has("launcher_declare") and not capabilities & enough:
+        raise UsageError(
+            f"--nnodes={config.min_nodes}:{config.max_nodes}: {chosen.found} does not let nodes come and go; write one "
+            "number, or choose another --rdzv-backend"
+        )
 
 
 def _store(params: RendezvousParameters, plugins: Plugins) -> Store:

@@ -26,10 +26,13 @@ class Signals:
     One that comes too late to be heard by the loop is raised again when it means to this process what it did before.
     An ignored SIGHUP stays ignored, that is what nohup is for. An ignored SIGCHLD does not: the kernel would
     forget how workers ended. Entering raises UsageError where that cannot be changed.
+    The KeyboardInterrupt of a SIGINT that is not among them is raised by the loop's wait, and nowhere else: in the
+    midst of a start it would lose the worker that was just started.
     """
 
     def __init__(self, signums: Iterable[int], loop: Loop) -> None:
         self._signums = frozenset(signums)
+        self._handled = set(self._signums)
         self._loop = loop
         self._before: dict[int, Any] = {}
         self._blocked: set[Any] | None = None
@@ -44,15 +47,19 @@ class Signals:
         before = signal.getsignal(signal.SIGCHLD)
         if system.keep_exit_statuses():
             self._before[signal.SIGCHLD] = before
-        for signum in self._signums:
-            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
-                self._before[signum] = signal.signal(signum, _nothing)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            self._handled.discard(signal.SIGHUP)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._handled.add(signal.SIGINT)
+        for signum in self._handled:
+            self._before[signum] = signal.signal(signum, _nothing)
         self._blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signums)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._blocked is None:
             return
+        self._loop.on_byte = Signalled
         late = [event.signum for event in self._loop.unheard() if isinstance(event, Signalled)]
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
         for signum, handler in self._before.items():
@@ -60,15 +67,24 @@ class Signals:
         signal.set_wakeup_fd(self._wakeup_before)
         self._blocked = None
         for signum in late:
-            signal.raise_signal(signum)
+            if signum in self._handled:
+                signal.raise_signal(signum)
+            else:
+                self._pass_on(signum)
 
     def _event(self, byte: int) -> Signalled | None:
         if byte in self._signums:
             return Signalled(byte)
-        if self._wakeup_before >= 0:  # somebody else's signal, e.g. of an asyncio loop around this launch
+        if byte in self._handled:
+            raise KeyboardInterrupt
+        self._pass_on(byte)
+        return None
+
+    def _pass_on(self, byte: int) -> None:
+        """Wake up whoever had the wake-up descriptor before, e.g. an asyncio loop around this launch."""
+        if self._wakeup_before >= 0:
             with suppress(OSError):
                 os.write(self._wakeup_before, bytes((byte,)))
-        return None
 
 
 def _nothing(signum: int, frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
 """Answers: how long the launcher takes to say something without launching anything.
 
-    python tests/bench/answers.py [--rounds 7]
+python tests/bench/answers.py [--rounds 7]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _seconds(bench: Bench, contender: Contender, words: tuple[str, ...]) -> floa
 
 def main() -> None:
     """Print the table."""
-    bench = harness.bench_of(harness.parse(__doc__))
+    bench = harness.bench_of(harness.parser(__doc__).parse_args())
     load = Load()
     show(measure(bench), load)
 

@@ -50,8 +50,11 @@ def machine() -> dict[str, str]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "not in this environment"
-    cpus = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")]  # fmt: skip
+    cpus = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return {
         "processors": f"{len(cpus)} x {cpus[0]}" if cpus else platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
@@ -62,13 +65,17 @@ def machine() -> dict[str, str]:
 
 def main() -> None:
     """Print the tables; write everything to the JSON file, if one is named."""
-    options = harness.parse(
-        __doc__,
-        None,
-        ("--only", {"nargs": "+", "choices": list(PARTS), "default": list(PARTS), "metavar": "PART",
-                    "help": f"some of {', '.join(PARTS)} (all)"}),  # fmt: skip
-        ("--json", {"type": Path, "metavar": "FILE", "help": "where to write all samples"}),
+    parser = harness.parser(__doc__)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(PARTS),
+        default=list(PARTS),
+        metavar="PART",
+        help=f"some of {', '.join(PARTS)} (all)",
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all samples")
+    options = parser.parse_args()
     bench = harness.bench_of(options)
     about = machine()
     print("\n".join(f"{name}: {value}" for name, value in about.items()) + f"\nrounds: {options.rounds}\n", flush=True)

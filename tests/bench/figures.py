@@ -48,8 +48,6 @@ class Figure:
             "name": self.name,
             "unit": self.unit,
             "median": {name: self.median(name) for name in self.samples},
-            "minimum": {name: min(values) for name, values in self.samples.items()},
-            "spread": {name: self.spread(name) for name in self.samples},
             "ratio to ours": {name: self.ratio(name, OURS) for name in self.samples if name != OURS},
             "samples": self.samples,
         }

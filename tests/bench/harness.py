@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,17 +67,15 @@ class Bench(NamedTuple):
         return [self.torchrun, self.ours] if self.torchrun else [self.ours]
 
 
-def parse(description: str | None, argv: Sequence[str] | None = None, *more: tuple[str, dict[str, Any]]) -> Any:
-    """The options that all figures have, and `more`; `bench_of` makes a Bench of them."""
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of the options that all figures have; `bench_of` makes a Bench of what it finds."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds that count (7)")
     parser.add_argument("--settle", type=float, default=2.0, help="wait so long for a quiet machine, seconds (2)")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the workers (this one)")
     parser.add_argument("--launcher", default="launcher", help="ours (the one beside this interpreter)")
     parser.add_argument("--torchrun", default="torchrun", help='torchrun (likewise); "" leaves it out')
-    for name, settings in more:
-        parser.add_argument(name, **settings)
-    return parser.parse_args(argv)
+    return parser
 
 
 def bench_of(options: Any) -> Bench:
@@ -212,8 +210,12 @@ class Run:
         return "its stderr:\n" + (self.directory / "stderr").read_text(errors="replace")[-2000:]
 
 
-def rounds(bench: Bench, contenders: Iterable[Contender], once: Callable[[Contender], Mapping[str, float]],
-           units: Mapping[str, str]) -> list[Figure]:  # fmt: skip
+def rounds(
+    bench: Bench,
+    contenders: Iterable[Contender],
+    once: Callable[[Contender], Mapping[str, float]],
+    units: Mapping[str, str],
+) -> list[Figure]:
     """A figure for each quantity that `once` measures, over all rounds; `units` says which, in which order."""
     figures = {name: Figure(name, unit) for name, unit in units.items()}
     contenders = list(contenders)
@@ -273,7 +275,5 @@ def _readable(fds: Sequence[int], seconds: float) -> list[int]:
 
 
 def _signal(pid: int, signum: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signum)
-    except ProcessLookupError:
-        pass

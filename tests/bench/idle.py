@@ -63,8 +63,10 @@ def _kilobytes(file: Path, key: str) -> int:
 
 def main() -> None:
     """Print the table."""
-    more = (("--workers", {"type": int, "default": 8}), ("--seconds", {"type": float, "default": 10.0}))
-    options = harness.parse(__doc__, None, *more)
+    parser = harness.parser(__doc__)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    options = parser.parse_args()
     bench = harness.bench_of(options)
     load = Load()
     show(measure(bench, options.workers, options.seconds), load)

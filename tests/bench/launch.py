@@ -20,34 +20,34 @@ TRUE = Worker(("/bin/true",), is_python=False)
 
 def measure(bench: Bench, workers: Sequence[int] = (1, 4, 16)) -> list[Figure]:
     """First line, last line and exit for each number of workers; CPU time."""
-    figures = []
-    for count in workers:
-        words = "1 worker" if count == 1 else f"{count} workers"
-        first, last, wall = (f"{words}, {what}" for what in ("first line", "last first line", "whole launch"))
+    figures = [figure for count in workers for figure in _latency(bench, count)]
 
-        def once(contender: Contender, names: tuple[str, str, str] = (first, last, wall), count: int = count):
-            with Run(contender.command(count, (), NO_OP), settle=bench.settle) as run:
-                ended = run.finish()
-                times = sorted(stamp.at for stamp in run.stamps(count))
-                ends = (times[0], times[-1], ended.at)
-                return {name: (at - run.began) / 1e6 for name, at in zip(names, ends, strict=True)}
-
-        contenders = (*bench.launchers, *bench.loops)
-        figures += harness.rounds(bench, contenders, once, dict.fromkeys((first, last, wall), "ms"))
-    return figures + harness.rounds(bench, bench.launchers, _cpu(bench), {"CPU time of a launch": "ms"})
-
-
-def _cpu(bench: Bench):
     def once(contender: Contender) -> dict[str, float]:
         with Run(contender.command(1, (), TRUE), settle=bench.settle) as run:
             return {"CPU time of a launch": run.finish().cpu * 1e3}
 
-    return once
+    return figures + harness.rounds(bench, bench.launchers, once, {"CPU time of a launch": "ms"})
+
+
+def _latency(bench: Bench, count: int) -> list[Figure]:
+    words = "1 worker" if count == 1 else f"{count} workers"
+    first, last, whole = (f"{words}, {what}" for what in ("first line", "last first line", "whole launch"))
+
+    def once(contender: Contender) -> dict[str, float]:
+        with Run(contender.command(count, (), NO_OP), settle=bench.settle) as run:
+            ended = run.finish()
+            times = sorted(stamp.at for stamp in run.stamps(count))
+            ends = {first: times[0], last: times[-1], whole: ended.at}
+            return {name: (at - run.began) / 1e6 for name, at in ends.items()}
+
+    return harness.rounds(bench, (*bench.launchers, *bench.loops), once, dict.fromkeys((first, last, whole), "ms"))
 
 
 def main() -> None:
     """Print the table."""
-    options = harness.parse(__doc__, None, ("--workers", {"type": int, "nargs": "+", "default": [1, 4, 16]}))
+    parser = harness.parser(__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16])
+    options = parser.parse_args()
     bench = harness.bench_of(options)
     load = Load()
     show(measure(bench, options.workers), load)

@@ -66,8 +66,10 @@ def _alone(bench: Bench, worker: Worker) -> float:
 
 def main() -> None:
     """Print the table."""
-    more = (("--workers", {"type": int, "default": 2}), ("--kills", {"type": int, "default": 3}))
-    options = harness.parse(__doc__, None, *more)
+    parser = harness.parser(__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=3, help="in each round (3)")
+    options = parser.parse_args()
     bench = harness.bench_of(options)
     load = Load()
     show(measure(bench, options.workers, options.kills), load)

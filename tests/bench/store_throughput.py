@@ -88,14 +88,10 @@ def ask(pipe: Connection) -> None:
     from torch.distributed import TCPStore
 
     def connect(port: int) -> Any:
-        return TCPStore(
-            "127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60)
-        )
+        return TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
 
     connected: dict[int, list[Any]] = {}
-    with ThreadPoolExecutor(
-        128
-    ) as pool:  # torch looks up names when it connects: all at once, or it takes long
+    with ThreadPoolExecutor(128) as pool:  # torch looks up names when it connects: all at once, or it takes long
         while True:
             port, clients = pipe.recv()
             stores = connected.setdefault(port, [])

@@ -116,8 +116,10 @@ def _lateness(seen: Seen) -> float:
 
 def main() -> None:
     """Print the table."""
-    more = (("--workers", {"type": int, "default": 4}), ("--lines", {"type": int, "default": 500_000}))
-    options = harness.parse(__doc__, None, *more)
+    parser = harness.parser(__doc__)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--lines", type=int, default=500_000, help="from each cat; Python workers print a fifth")
+    options = parser.parse_args()
     bench = harness.bench_of(options)
     load = Load()
     show(measure(bench, options.workers, options.lines), load)

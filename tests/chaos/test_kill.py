@@ -1,4 +1,4 @@
-"""Whoever is killed, and whenever: nothing is left, the exit code is as promised, and nothing of ours is a traceback."""
+"""Whoever is killed, and whenever: nothing is left, the exit code is as promised, and no traceback is ours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -41,10 +42,8 @@ def run_as(method: str, how: str, there: Path) -> list[object]:
 
 def let_run(running: Running, seconds: float) -> None:
     """Go on in so many seconds, or when the launch has ended."""
-    try:
+    with suppress(subprocess.TimeoutExpired):
         running.process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        pass
 
 
 def all_there(there: Path, names: list[str]) -> None:
@@ -174,7 +173,7 @@ def test_an_agent_that_is_killed_while_it_shows_much_output_tears_no_line(
     result = running.wait(BOUND)
     check(result, launcher)
     assert result.code == -signal.SIGKILL
-    whole = re.compile(r"\[default[012]\]:line \d+ x{%d}|launcher: OMP_NUM_THREADS.*" % length)
+    whole = re.compile(rf"\[default[012]\]:line \d+ x{{{length}}}|launcher: (OMP_NUM_THREADS|output is in).*")
     shown = [*result.out.split("\n")[:-1], *result.err.split("\n")[:-1]]
     assert [line[:80] for line in shown if not whole.fullmatch(line)] == []
 

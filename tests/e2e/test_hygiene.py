@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_a_launch_that_a_signal_stops_leaves_the_process_as_it_was(in_process: I
 def test_an_interrupt_that_the_launch_does_not_handle_is_the_processs_own(
     in_process: InProcess, tmp_path: Path
 ) -> None:
-    script = program(tmp_path, 'kill -INT "$PPID"; exec sleep 600\n')
+    script = program(tmp_path, 'kill -INT "$PPID"; kill -INT "$PPID"; exec sleep 600\n')
     with pytest.raises(KeyboardInterrupt):
         in_process.main("--signals-to-handle=SIGTERM", "--nproc-per-node=2", "--no-python", script)
 
@@ -212,9 +213,7 @@ def test_an_answer_that_nobody_reads_is_not_complained_about(launcher: Launcher,
 def test_output_that_cannot_be_shown_does_not_disturb_the_job(launcher: Launcher, tmp_path: Path, where: str) -> None:
     script = program(tmp_path, "i=0; while [ $i -lt 2000 ]; do echo line $i; echo line $i >&2; i=$((i+1)); done\n")
     out = os.open("/dev/full", os.O_WRONLY) if where == "full" else broken_pipe()
-    running = launcher.start(
-        "--tee=3", f"--log-dir={tmp_path / 'logs'}", "--no-python", script, stdout=out, stderr=out
-    )
+    running = launcher.start("--tee=3", f"--log-dir={tmp_path / 'logs'}", "--no-python", script, stdout=out, stderr=out)
     os.close(out)
     assert running.wait().code == 0
     files = [path.read_text() for path in (tmp_path / "logs").rglob("std*.log")]
@@ -328,10 +327,8 @@ def descendants(pid: int) -> list[int]:
     found = [pid]
     for one in found:
         for file in Path(f"/proc/{one}/task").glob("*/children"):
-            try:
+            with suppress(OSError):
                 found += map(int, file.read_text().split())
-            except OSError:
-                pass
     return found
 
 

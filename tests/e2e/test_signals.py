@@ -69,7 +69,12 @@ def test_workers_of_every_start_method_get_it_once(launcher: Launcher, got: Path
 
 @pytest.mark.parametrize(
     ("names", "signum"),
-    [("USR1", signal.SIGUSR1), ("sigusr1,SIGTERM", signal.SIGUSR1), ("TERM,USR2", signal.SIGUSR2), ("ALRM", signal.SIGALRM)],
+    [
+        ("USR1", signal.SIGUSR1),
+        ("sigusr1,SIGTERM", signal.SIGUSR1),
+        ("TERM,USR2", signal.SIGUSR2),
+        ("ALRM", signal.SIGALRM),
+    ],
 )
 def test_signals_of_ones_own_choice_are_passed_on(
     launcher: Launcher, got: Path, names: str, signum: signal.Signals

@@ -1,4 +1,4 @@
-"""Writes numbered lines to stdout and stderr, some 8 KB at a time, until it is killed. Argument: the length of a line."""
+"""Writes numbered lines of the given length to stdout and stderr, some 8 KB at a time, until it is killed."""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""Adds a line to a file, with what its agent has: descriptors, threads, children. Then it fails, until the last attempt.
+"""Adds to a file how many descriptors, threads and children its agent has. Then it fails, until the last attempt.
 
 Arguments: the agent's pid, as a path that holds it; the file.
 """

@@ -56,31 +56,15 @@ def test_a_stale_record_of_a_healthy_worker_is_not_believed(launcher: Launcher, 
     assert "OldError" not in text
 
 
-def test_workers_that_the_launcher_stopped_take_one_line(launcher: Launcher, script: Script) -> None:
+@pytest.mark.parametrize("how", [[], ["--run-path", "--start-method=fork"]], ids=["commands", "functions"])
+def test_workers_that_the_launcher_stopped_take_one_line(launcher: Launcher, script: Script, how: list[str]) -> None:
     worker = script(
         "leave(rank)\nif rank == '5':\n    for other in '01234567': until(other)\n    sys.exit(3)\nstay()\n"
     )
-    text = report(launcher.run("--nproc-per-node=8", worker, env=QUIET), worker)
+    text = report(launcher.run("--nproc-per-node=8", *how, worker, env=QUIET), worker)
     assert "\n  stopped by the launcher: ranks 0-4, 6-7" in text
     assert "SIGTERM" not in text
     assert len(text.splitlines()) < 12
-
-
-@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_functions_that_failed_by_themselves_are_all_in_the_report(
-    launcher: Launcher, script: Script, method: str
-) -> None:
-    worker = script(
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nleave(rank)\n"
-        "for other in '012': until(other)\n"
-        "if rank == '2': sys.exit(4)\n"
-        "raise ValueError('of rank ' + rank)\n"
-    )
-    options = ["--run-path", f"--start-method={method}", "--nproc-per-node=3"]
-    text = report(launcher.run(*options, worker, env=QUIET), worker)
-    first = int(re.findall(r"FAILED: rank (\d)", text)[0])
-    also = text[text.index("\n  also ") :]
-    assert all(f"rank {rank}" in also or "ranks 0-1" in also for rank in {0, 1, 2} - {first})
 
 
 # --- what it died of -------------------------------------------------------------------------------------
