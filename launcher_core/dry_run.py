@@ -40,9 +40,7 @@ def plan_of(resolved: Resolved, prepared: Prepared) -> Plan:
     grace = config.shutdown_timeout if config.shutdown_timeout is not None else Patience().grace
     return Plan(
         settings=settings_of(origin),
-        plugins=tuple(
-            PlannedPlugin(one.group, one.name, one.distribution, one.version, file_of(one)) for one in found
-        ),
+        plugins=tuple(PlannedPlugin(one.group, one.name, one.distribution, one.version, file_of(one)) for one in found),
         rendezvous=described,
         timeouts=(
             PlannedTimeout("from a polite stop to SIGKILL", grace, "--shutdown-timeout"),
@@ -58,9 +56,7 @@ def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWork
     config = prepared.config
     place = _place(prepared, described)
     ranks_known = config.max_nodes == 1
-    common = Group(
-        config.nproc_per_node, config.role, config.run_id, config.max_restarts, config.virtual_local_rank
-    )
+    common = Group(config.nproc_per_node, config.role, config.run_id, config.max_restarts, config.virtual_local_rank)
     later = (*_ALWAYS_LATER, *(() if ranks_known else _LATER))
     known_late = dict.fromkeys(later, AT_START)
     known_late.update((name, described[name]) for name in _MASTER if name in described)

@@ -114,9 +114,7 @@ def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
     diary = Diary(config, launch.command, launch.node, recording)
     succeeded = False
     try:
-        agent = LocalAgent(
-            config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr)
-        )
+        agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
         ending = agent.run(signal_numbers(config.signals_to_handle))
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)

@@ -78,5 +78,3 @@ def _main(argv: list[str]) -> None:
             code = error.get_first_failure()[1].exitcode
             error.exit_code = code if code > 0 else 128 - code
         raise
-
-

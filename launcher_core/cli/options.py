@@ -73,9 +73,7 @@ def _switch(
     name: str, group: str, help: str, *, short: str = "", variable: bool = True, torchrun: bool = True
 ) -> Option:
     """An option that is there or not."""
-    return _option(
-        name, group, help, kind="switch", default=False, short=short, variable=variable, torchrun=torchrun
-    )
+    return _option(name, group, help, kind="switch", default=False, short=short, variable=variable, torchrun=torchrun)
 
 
 OPTIONS: tuple[Option, ...] = (

@@ -59,9 +59,7 @@ def _flag(option: Option, value: str | None, written: str) -> Origin:
 def _arguments(parts: Split, given: Mapping[str, Origin], environ: Mapping[str, str]) -> Arguments:
     origin = {option.dest: given.get(option.dest) or unflagged(option, environ) for option in OPTIONS}
     values = {dest: entry.value for dest, entry in origin.items()}
-    return Arguments(
-        **values, training_script=parts.script, training_script_args=list(parts.args), origin=origin
-    )
+    return Arguments(**values, training_script=parts.script, training_script_args=list(parts.args), origin=origin)
 
 
 def unflagged(option: Option, environ: Mapping[str, str]) -> Origin:

@@ -89,9 +89,7 @@ class Plan:
 
 def settings_of(origin: Mapping[str, Origin]) -> tuple[Setting, ...]:
     """The settings that `resolve` returns, as a plan shows them: options by flag, values as JSON has them."""
-    return tuple(
-        Setting(_name(dest), _plain(entry.value), entry.kind, entry.source) for dest, entry in origin.items()
-    )
+    return tuple(Setting(_name(dest), _plain(entry.value), entry.kind, entry.source) for dest, entry in origin.items())
 
 
 def _name(dest: str) -> str:

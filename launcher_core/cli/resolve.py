@@ -74,9 +74,7 @@ def resolve_args(args: Any, facts: Facts | None = None) -> Resolved:
     config = _config(settings, low, high, threads)
     notices = (*choice.notices, *_idle(settings), *_thread_notice(config), *_misspelled(facts.environ))
     origin = {option.dest: settings[option.dest] for option in OPTIONS if option.group != ASK}
-    return Resolved(
-        config, built, settings["exit_code"].value, settings["dry_run"].value, origin | threads, notices
-    )
+    return Resolved(config, built, settings["exit_code"].value, settings["dry_run"].value, origin | threads, notices)
 
 
 def origins(args: Any) -> dict[str, Origin]:
@@ -205,9 +203,7 @@ def _misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(say.unknown_variable(f"PET_{stem}", f"PET_{near}") for stem, near in pairs if near)
 
 
-def _config(
-    settings: Mapping[str, Origin], low: int, high: int, threads: Mapping[str, Origin]
-) -> LaunchConfig:
+def _config(settings: Mapping[str, Origin], low: int, high: int, threads: Mapping[str, Origin]) -> LaunchConfig:
     now = {dest: entry.value for dest, entry in settings.items()}
     configs: dict[str, Any] = dict(now["rdzv_conf"])
     if now["rdzv_backend"] == "static":

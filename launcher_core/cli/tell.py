@@ -70,5 +70,3 @@ def _rang(about: Rang) -> str:
     if about.alarm is Alarm.BARRIER:
         return "the other nodes did not finish in time (--exit-barrier-timeout); this one succeeded"
     return "workers survive SIGKILL; leaving without them"
-
-

@@ -1,6 +1,5 @@
 """What a meeting tells the agent. Each is one fact, complete in itself, and names the round it is about."""
 
-
 from launcher_core.model.job import Place
 from launcher_core.model.value import Value
 

@@ -191,9 +191,7 @@ def _join(round: Round, node: Node, limits: Limits, told: list[Outcome]) -> Roun
         taken = f"node rank {node.node_rank} is taken by {holder.name}; give each node its own --node-rank"
         told.append(End(node.id, False, taken, refused=True))
         return round
-    round = round._replace(
-        here=(*_without(round.here, node.id), node), expected=round.expected - {node.id}
-    )
+    round = round._replace(here=(*_without(round.here, node.id), node), expected=round.expected - {node.id})
     if round.phase is not Phase.RUNNING:
         return round
     if node.id in _ids(round.seated):
@@ -263,9 +261,7 @@ def _end(round: Round, succeeded: bool, reason: str, told: list[Outcome]) -> Rou
     return round._replace(phase=Phase.OVER, succeeded=succeeded, reason=reason, deadline=None)
 
 
-def _gather(
-    round: Round, now: float, limits: Limits, assign: Assign | None, told: list[Outcome]
-) -> Round:
+def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, told: list[Outcome]) -> Round:
     """Form the round if that is due; else see to it that the last call runs when it should."""
     count = len(round.here)
     if count < limits.low or round.expected:
@@ -299,9 +295,7 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
     )
 
 
-def _order(
-    nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: Assign | None
-) -> list[Node]:
+def _order(nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: Assign | None) -> list[Node]:
     if assign is not None:
         chosen = assign(nodes, {"round": number, "previous": dict(old)})
         if chosen is not None and ranks.is_permutation(chosen, len(nodes)):

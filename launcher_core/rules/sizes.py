@@ -39,9 +39,7 @@ def parse_nproc(text: str) -> int | str:
     try:
         count = int(text)
     except ValueError:
-        raise UsageError(
-            f"--nproc-per-node={text!r}: write a number, or one of {', '.join(DEVICE_WORDS)}"
-        ) from None
+        raise UsageError(f"--nproc-per-node={text!r}: write a number, or one of {', '.join(DEVICE_WORDS)}") from None
     if count < 1:
         raise UsageError(f"--nproc-per-node={text!r}: at least one worker is needed; write 1 or more")
     return count

@@ -192,9 +192,7 @@ class Conversation:
         allowed = f"{self._where.join_timeout:g} s"
         if not self._welcomed:
             raise self._no_agent(f"nothing in {allowed}")
-        raise RendezvousTimeoutError(
-            f"no round formed within {allowed} (--rdzv-conf join_timeout): {self._last_word}"
-        )
+        raise RendezvousTimeoutError(f"no round formed within {allowed} (--rdzv-conf join_timeout): {self._last_word}")
 
     def _hear(self, sock: socket.socket, frames: Frames) -> bool:
         """Take what the coordinator sent; whether there will be more."""

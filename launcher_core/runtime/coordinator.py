@@ -35,9 +35,7 @@ class Terms(NamedTuple):
 class Coordinator:
     """A Service of the job's port. Everything runs in the serving thread, but `members` may be read anywhere."""
 
-    def __init__(
-        self, server: PortServer, store: Store | None, terms: Terms, assign: Assign | None = None
-    ) -> None:
+    def __init__(self, server: PortServer, store: Store | None, terms: Terms, assign: Assign | None = None) -> None:
         self._server = server
         self._store = store
         self._served: Service | None = None
@@ -81,9 +79,7 @@ class Coordinator:
     def change(self, change: Change) -> None:
         """Apply one change and tell everybody concerned."""
         before = self._round.phase
-        self._round, told = rounds.apply(
-            self._round, change, monotonic(), self._terms.limits, self._assign
-        )
+        self._round, told = rounds.apply(self._round, change, monotonic(), self._terms.limits, self._assign)
         if self._round.phase is Phase.RUNNING and before is not Phase.RUNNING:
             self._serve_anew()
         for outcome in told:

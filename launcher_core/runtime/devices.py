@@ -72,9 +72,7 @@ def _some(found: Found, kind: str, places: str, lists: Sequence[str], environ: M
         return found.visible
     if found.present:
         shown = " ".join(f"{name}={environ[name]!r}" for name in lists if name in environ)
-        raise UsageError(
-            f"--nproc-per-node={kind}: {found.present} here, all hidden by {shown}; change or unset it"
-        )
+        raise UsageError(f"--nproc-per-node={kind}: {found.present} here, all hidden by {shown}; change or unset it")
     raise UsageError(f"--nproc-per-node={kind}: there is none (looked at {places}); write a number, or cpu")
 
 

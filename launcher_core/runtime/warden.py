@@ -168,7 +168,8 @@ class Warden:
         (mark,) = (f"{name}={value}" for name, value in self.mark.items())
         env = {"PATH": os.defpath}
         try:
-            return system.spawn(self._shell, [self._shell, "-c", _IN_SH, "launcher-warden", mark], env, fds)
+            # Not by the launcher's name: `pkill -9 -f launcher` is meant for the agent, and must leave this one.
+            return system.spawn(self._shell, [self._shell, "-c", _IN_SH, "warden", mark], env, fds)
         except OSError:
             import sys
 

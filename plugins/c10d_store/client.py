@@ -173,9 +173,7 @@ class StoreClient:
                 return
             except OSError as error:
                 self.close()
-                if why is None or not isinstance(
-                    error, TimeoutError
-                ):  # the last try is cut short: it tells less
+                if why is None or not isinstance(error, TimeoutError):  # the last try is cut short: it tells less
                     why = error
                 left = deadline - monotonic()
                 if left <= 0:

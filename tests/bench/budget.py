@@ -1,8 +1,9 @@
 """Counts the instructions of a cold start, and fails when they exceed the budget.
 
 Instructions do not vary with the machine's load, so they can be a gate where seconds cannot. Counted by
-valgrind's callgrind, in the launcher's own process alone, user mode, with compiled bytecode. `--write` shows
-figures only.
+valgrind's callgrind, in the launcher's own process alone, user mode, with compiled bytecode. A budget is a tenth
+above what was measured, with CPython 3.11 and a wheel, when it was last set: that is room for a fix, not for a
+feature, which says in its commit what it costs. `--show` never fails.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import sys
 import tempfile
 
 BUDGETS = {
-    "--version": 45.0,
-    "--help": 50.0,
-    "a launch of one command": 235.0,
+    "--version": 53.0,
+    "--help": 55.0,
+    "a launch of one command": 208.0,
 }
 """Millions of instructions above a bare interpreter (`python -c pass`)."""
 
@@ -51,7 +52,7 @@ def instructions(arguments: list[str]) -> float:
 def main() -> None:
     """Print a table; exit with 1 when a budget is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="show figures, never fail")
+    parser.add_argument("--show", action="store_true", help="show figures, never fail")
     options = parser.parse_args()
     if shutil.which("valgrind") is None:
         raise SystemExit("valgrind is missing: apt-get install valgrind")
@@ -65,7 +66,7 @@ def main() -> None:
         print(f"{name:28}{count:+10.1f} M   budget {budget:.0f} M")
         if count > budget:
             over.append(name)
-    if over and not options.write:
+    if over and not options.show:
         raise SystemExit(f"over budget: {', '.join(over)}")
 
 

@@ -113,7 +113,7 @@ def test_an_agent_that_is_interrupted_twice_is_gone_at_once(
     assert result.code in (130, -signal.SIGINT) or interrupted_while_python_starts
 
 
-@pytest.mark.parametrize("method", ["exec", "spawn", "fork"])
+@pytest.mark.parametrize("method", METHODS)
 def test_an_agent_that_is_killed_while_it_starts_16_workers_leaves_none(
     launcher: Launcher, there: Path, chance: Random, method: str, round: int
 ) -> None:
@@ -121,7 +121,7 @@ def test_an_agent_that_is_killed_while_it_starts_16_workers_leaves_none(
     print(f"{enough=}")
     running = launcher.start("--nproc-per-node=16", *run_as(method, "ignore", there))
     give_up = time.monotonic() + BOUND
-    while len(children(running.pid)) < enough and running.process.poll() is None and time.monotonic() < give_up:
+    while len(descendants(running.pid)) < enough and running.process.poll() is None and time.monotonic() < give_up:
         pass  # any pause would be longer than the start of the next worker
     running.signal(signal.SIGKILL)
     result = running.wait(BOUND)
@@ -129,11 +129,12 @@ def test_an_agent_that_is_killed_while_it_starts_16_workers_leaves_none(
     assert result.code == -signal.SIGKILL
 
 
-def children(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
+def descendants(pid: int) -> list[int]:
+    found = [pid]
+    for one in found:
+        with suppress(OSError):
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+    return found[1:]
 
 
 FAILS = """#!/bin/sh
@@ -236,6 +237,39 @@ def test_a_signal_to_an_agent_that_is_stopped_is_not_lost(
 def stop(running: Running) -> None:
     running.signal(signal.SIGSTOP)
     os.waitid(os.P_PID, running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def test_the_launcher_killed_by_its_name_leaves_nothing(launcher: Launcher, there: Path, round: int) -> None:
+    running = launcher.start("--nproc-per-node=2", *run_as("exec", "ignore", there))
+    all_there(there, ["0.0", "1.0"])
+    for pid in marked(launcher.mark) | {*descendants(running.pid)}:
+        if b"launcher" in cmdline(pid):  # as `pkill -9 -f launcher` does it
+            os.kill(pid, signal.SIGKILL)
+    result = running.wait(BOUND)
+    check(result, launcher)
+    assert result.code == -signal.SIGKILL
+
+
+def test_a_killed_fork_server_is_a_failure_of_its_workers_and_is_replaced(
+    launcher: Launcher, there: Path, round: int
+) -> None:
+    words = run_as("forkserver", "die", there)
+    running = launcher.start("--nproc-per-node=2", "--max-restarts=1", *words)
+    for _ in range(2):
+        until(lambda: len([*there.iterdir()]) == 2, "both workers are there")
+        server = next(pid for pid in descendants(running.pid) if b"fork server" in cmdline(pid))  # before its forks
+        for path in there.iterdir():
+            path.unlink()
+        os.kill(server, signal.SIGKILL)
+    result = running.wait(BOUND)
+    check(result, launcher)
+    assert (result.code, result.err.count(" FAILED: "), result.err.count("; restart 1 of 1")) == (1, 1, 1), result.err
+
+
+def cmdline(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 # --- a worker --------------------------------------------------------------------------------------------

@@ -162,9 +162,7 @@ def teed(directory: Path, count: int = 1) -> LogsDest:
     return LogsDest(out, err, out, err, {}, *filtered)
 
 
-def run(
-    output: Output, crew: Crew, dest: LogsDest, script: str, count: int = 1, **filters: Sequence[str]
-) -> None:
+def run(output: Output, crew: Crew, dest: LogsDest, script: str, count: int = 1, **filters: Sequence[str]) -> None:
     """One start, from open to drain."""
     crew.start(output.open(dest, prefixes(count), range(count), {}, **filters), script)
     output.started()
@@ -253,9 +251,7 @@ def test_eight_writers_at_once_lose_nothing_and_keep_their_order(
     assert len(lines) == 8 * 3000
 
 
-def test_long_lines_arrive_whole(
-    make: Callable[..., Output], crew: Crew, screen: Screen, tmp_path: Path
-) -> None:
+def test_long_lines_arrive_whole(make: Callable[..., Output], crew: Crew, screen: Screen, tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
         "line = sys.argv[1].encode() * 999_999 + b'\\n'\n"
@@ -352,9 +348,7 @@ def test_a_console_that_is_not_read_for_a_while_gets_everything_in_the_end(
     slow.close()
 
 
-def test_a_console_that_does_not_block_gets_everything(
-    make: Callable[..., Output], crew: Crew, tmp_path: Path
-) -> None:
+def test_a_console_that_does_not_block_gets_everything(make: Callable[..., Output], crew: Crew, tmp_path: Path) -> None:
     slow = Screen(os.pipe())
     os.set_blocking(slow.file.fileno(), False)
     slow.watched()
@@ -426,9 +420,7 @@ def test_the_beginning_of_a_line_on_stderr_waits_for_its_end_but_not_for_long(
     os.close(release)
 
 
-def test_only_the_end_of_a_long_stderr_is_kept(
-    make: Callable[..., Output], crew: Crew, errors: Screen
-) -> None:
+def test_only_the_end_of_a_long_stderr_is_kept(make: Callable[..., Output], crew: Crew, errors: Screen) -> None:
     output = make(report_lines=10**9)
     script = "import sys\nfor n in range(200_000): print(f'line {n:09}', file=sys.stderr)"
 

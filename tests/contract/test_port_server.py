@@ -483,9 +483,7 @@ def reaches(host: str, port: int) -> bool:
     ("host", "by_ipv4", "by_ipv6"),
     [(None, True, True), ("127.0.0.1", True, False), ("::1", False, True), ("0.0.0.0", True, False)],
 )
-def test_a_host_decides_by_which_addresses_the_port_is_reached(
-    host: str | None, by_ipv4: bool, by_ipv6: bool
-):
+def test_a_host_decides_by_which_addresses_the_port_is_reached(host: str | None, by_ipv4: bool, by_ipv6: bool):
     sockets = listen(host, 0)
     port = sockets[0].getsockname()[1]
     try:

@@ -232,8 +232,9 @@ def test_a_signal_at_the_exit_barrier_ends_this_node_at_once(
     early.signal(signal.SIGTERM)
     result = early.wait(5)
     assert (result.code, " FAILED: " in result.err) == (143, False)
-    late.signal(signal.SIGTERM)
-    assert late.wait(10).code in (1, 143)
+    if rank == 1:  # without its host a job is over; without a guest that had succeeded it is not
+        late.signal(signal.SIGTERM)
+    assert late.wait(10).code == (143 if rank == 1 else 1)
 
 
 # --- in a process that is not the launcher's own -------------------------------------------------------------

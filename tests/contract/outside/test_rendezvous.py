@@ -355,6 +355,6 @@ def test_a_rendezvous_refuses_what_it_cannot_do_before_anything_starts(
     assert (done.code, done.out, done.err) == (
         2,
         "",
-        "launcher: error: --nnodes=1:2: outside-directory (outside-launcher-plugin 2.5) does not let nodes come and go; "
-        "write one number, or choose another --rdzv-backend\n",
+        "launcher: error: --nnodes=1:2: outside-directory (outside-launcher-plugin 2.5) does not let nodes come and "
+        "go; write one number, or choose another --rdzv-backend\n",
     )

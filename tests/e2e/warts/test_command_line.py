@@ -26,9 +26,7 @@ def test_an_option_may_be_abbreviated_though_it_has_two_spellings(
 
 
 @pytest.mark.parametrize("alone", [[], ["--standalone"], ["--rdzv-backend=static"], ["--master-addr=127.0.0.1"]])
-def test_a_run_id_that_was_given_is_the_jobs(
-    launcher: Launcher, script: Script, here: Path, alone: list[str]
-) -> None:
+def test_a_run_id_that_was_given_is_the_jobs(launcher: Launcher, script: Script, here: Path, alone: list[str]) -> None:
     worker = script("leave(os.environ['TORCHELASTIC_RUN_ID'])")
     assert launcher.run("--rdzv-id=foo", *alone, worker).code == 0
     assert names(here) == {"foo"}
@@ -38,9 +36,7 @@ def test_a_master_address_that_was_given_is_the_workers(launcher: Launcher, scri
     worker = script("leave(os.environ['MASTER_ADDR'])")
     result = launcher.run("--master-addr=127.0.0.3", worker)
     assert (result.code, names(here)) == (0, {"127.0.0.3"})
-    assert result.err == (
-        "launcher: --master-addr=127.0.0.3 without --master-port: meeting there, at a free port\n"
-    )
+    assert result.err == ("launcher: --master-addr=127.0.0.3 without --master-port: meeting there, at a free port\n")
 
 
 @pytest.mark.parametrize("conf", ["'join_timeout=9,'", '"join_timeout=9"', " join_timeout = 9 , "])

@@ -77,7 +77,9 @@ def test_a_progress_bar_does_not_become_a_line_for_each_of_its_states(launcher: 
 
 
 def test_the_last_lines_of_a_killed_worker_are_shown(launcher: Launcher, script: Script) -> None:
-    worker = script("os.write(1, b''.join(b'line %d\\n' % number for number in range(5000)))\nos.kill(os.getpid(), 9)\n")
+    worker = script(
+        "os.write(1, b''.join(b'line %d\\n' % number for number in range(5000)))\nos.kill(os.getpid(), 9)\n"
+    )
     result = launcher.run("--tee=1", "--log-dir=logs", worker)
     assert result.code == 1
     assert result.out.splitlines() == [f"[default0]:line {number}" for number in range(5000)]
@@ -95,9 +97,7 @@ def test_a_reader_that_goes_away_harms_neither_the_job_nor_its_files(
     assert len(logs(tmp_path / "logs")["attempt_0/0/stdout.log"].splitlines()) == 20000
 
 
-def test_following_many_files_takes_one_thread_and_no_polling(
-    launcher: Launcher, script: Script, here: Path
-) -> None:
+def test_following_many_files_takes_one_thread_and_no_polling(launcher: Launcher, script: Script, here: Path) -> None:
     worker = script("leave('begin' + rank)\nselect.select([], [], [], 1.0)\nleave('end' + rank)\nuntil('go')\n")
     filters = ["--duplicate-stdout-filters=error", "--duplicate-stderr-filters=error"]
     running = launcher.start("--tee=3", *filters, "--log-dir=logs", "--nproc-per-node=8", worker, env=QUIET)

@@ -25,9 +25,7 @@ def names(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "sys.exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_what_a_worker_left_running_is_gone_when_the_launch_ends(
-    launcher: Launcher, script: Script, end: str
-) -> None:
+def test_what_a_worker_left_running_is_gone_when_the_launch_ends(launcher: Launcher, script: Script, end: str) -> None:
     result = launcher.run("--nproc-per-node=2", script(BUSY + end))
     assert result.code == (0 if end == "sys.exit(0)" else 1)
     assert launcher.leftovers() == set()
@@ -65,9 +63,7 @@ def test_the_grace_is_as_long_as_asked_for_after_a_failure_too(
 
 
 def test_the_grace_is_as_long_as_asked_for_before_a_restart_too(launcher: Launcher, script: Script) -> None:
-    worker = script(
-        STUBBORN + "if attempt == 1: sys.exit()\nif rank == '0': stay()\nuntil('0.0')\nsys.exit(3)\n"
-    )
+    worker = script(STUBBORN + "if attempt == 1: sys.exit()\nif rank == '0': stay()\nuntil('0.0')\nsys.exit(3)\n")
     options = ["--shutdown-timeout=0.2", "--nproc-per-node=2", "--max-restarts=1"]
     assert launcher.run(*options, worker, timeout=15).code == 0
 
@@ -83,6 +79,7 @@ def test_signals_may_be_named_as_people_name_them(
 
 
 # --- a terminal --------------------------------------------------------------------------------------
+
 
 def test_a_debugger_in_the_first_worker_can_be_talked_to(launcher: Launcher, script: Script, here: Path) -> None:
     worker = script("secret = 6 * 7\nif rank == '0': breakpoint()\nleave(rank, str(secret))\n")

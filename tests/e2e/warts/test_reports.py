@@ -19,9 +19,9 @@ RECORDED = "from launcher_core import record\n@record\ndef main():\n    {}\nmain
 def report(result: Result, script: Path) -> str:
     """The report, which is the last that is said; what workers wrote to stderr is before it."""
     assert result.code == 1
-    before, title, rest = result.err.partition(f"{script} FAILED: ")
-    assert title, result.err
-    return title + rest
+    title = f"{script} FAILED: "
+    assert title in result.err, result.err
+    return result.err[result.err.index(title) :]
 
 
 # --- who is to blame -------------------------------------------------------------------------------------
@@ -103,9 +103,7 @@ def test_no_traceback_but_the_workers_own_is_shown(launcher: Launcher, script: S
     assert files == {str(worker)}
 
 
-def test_a_recorded_failure_says_nothing_about_the_launchers_own_error_file(
-    launcher: Launcher, script: Script
-) -> None:
+def test_a_recorded_failure_says_nothing_about_the_launchers_own_error_file(launcher: Launcher, script: Script) -> None:
     worker = script(RECORDED.format("raise ValueError('mine')"))
     result = launcher.run(worker)
     report(result, worker)

@@ -33,9 +33,7 @@ def test_a_failed_worker_is_started_again_long_before_the_monitor_interval_is_ov
     assert names(here) == {"0", "1", "2", "3"}
 
 
-def test_two_nodes_meet_as_soon_as_both_are_there(
-    launcher: Launcher, script: Script, free_port: int
-) -> None:
+def test_two_nodes_meet_as_soon_as_both_are_there(launcher: Launcher, script: Script, free_port: int) -> None:
     worker = script("")
     place = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port}", "--rdzv-id=job"]
     alone, together = [], []

@@ -208,9 +208,7 @@ def test_requests_that_come_together_are_answered_together_and_in_order(client: 
 
 def test_what_came_before_nonsense_is_done_and_answered(client: Client):
     with pytest.raises(ValueError, match="255"):
-        client.session.receive(
-            wire.encode(wire.SET, [b"k", b"v"]) + wire.encode(wire.CHECK, [b"k"]) + b"\xff"
-        )
+        client.session.receive(wire.encode(wire.SET, [b"k", b"v"]) + wire.encode(wire.CHECK, [b"k"]) + b"\xff")
 
     assert client.take() == wire.READY
 

@@ -79,9 +79,7 @@ def test_a_stream_split_in_two_anywhere_reads_the_same(at: int):
 def test_a_stream_that_comes_byte_by_byte_reads_the_same():
     decoder = Decoder()
 
-    assert [
-        request for byte in HELLO + EVERYTHING for request in decoder.feed(bytes((byte,)))
-    ] == ALL_REQUESTS
+    assert [request for byte in HELLO + EVERYTHING for request in decoder.feed(bytes((byte,)))] == ALL_REQUESTS
 
 
 def test_a_large_value_in_many_pieces_is_put_together():
@@ -109,9 +107,7 @@ OLD = [(data, request) for data, request in KNOWN if request[0] <= wire.CANCEL_W
 
 
 @pytest.mark.parametrize(("data", "request_"), OLD, ids=lambda value: str(value)[:40])
-def test_torch_2_1_numbers_its_requests_one_lower_and_opens_with_any_of_them(
-    data: bytes, request_: wire.Request
-):
+def test_torch_2_1_numbers_its_requests_one_lower_and_opens_with_any_of_them(data: bytes, request_: wire.Request):
     old = bytes((data[0] - 1,)) + data[1:]
     decoder = Decoder()
 

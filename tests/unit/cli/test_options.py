@@ -235,9 +235,7 @@ def _imports(name: str) -> list[str]:
 
 def _is_module(name: str) -> bool:
     parent = find_spec(name.rpartition(".")[0])
-    return (
-        parent is not None and parent.submodule_search_locations is not None and find_spec(name) is not None
-    )
+    return parent is not None and parent.submodule_search_locations is not None and find_spec(name) is not None
 
 
 # --- completion ------------------------------------------------------------------------------------------
@@ -263,9 +261,7 @@ HEADS: tuple[list[str], ...] = (
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize(
-    "tail", [["s.py"], ["s.py", "--", "--nnodes=9", "-h", "--log"], ["--", "-s", "--", "x"]]
-)
+@pytest.mark.parametrize("tail", [["s.py"], ["s.py", "--", "--nnodes=9", "-h", "--log"], ["--", "-s", "--", "x"]])
 def test_argparse_reads_what_we_read(head: list[str], tail: list[str]) -> None:
     environ = {"PET_NO_PYTHON": "yes", "PET_MASTER_PORT": "29501", "PET_ROLE": "trainer"}
     ours = vars(read([*head, *tail], environ))

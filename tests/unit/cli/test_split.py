@@ -87,9 +87,7 @@ def test_the_first_word_that_is_no_option_is_the_script(
      ("--rep=5", "report_lines"), ("--v", "virtual_local_rank"), ("--vers", "version"), ("--h", "help"),
      ("--exit-c=one", "exit_code")],
 )  # fmt: skip
-def test_an_abbreviation_that_torchrun_knows_is_never_taken_by_an_option_of_ours(
-    word: str, dest: str | None
-) -> None:
+def test_an_abbreviation_that_torchrun_knows_is_never_taken_by_an_option_of_ours(word: str, dest: str | None) -> None:
     if dest is None:
         with pytest.raises(UsageError, match=r"--standalone, --start-method"):
             split([word, "s.py"])
@@ -204,6 +202,4 @@ def _valued(dice: random.Random, spelling: str, value: str, option: Option) -> l
 
 
 def _noise(dice: random.Random) -> str:
-    return "".join(
-        chr(dice.choice((32, 45, 45, 61, 36, 123, 97, 110, 233, 0x4E2D, 0xDC80))) for _ in range(5)
-    )
+    return "".join(chr(dice.choice((32, 45, 45, 61, 36, 123, 97, 110, 233, 0x4E2D, 0xDC80))) for _ in range(5))

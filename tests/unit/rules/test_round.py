@@ -194,9 +194,7 @@ def test_wishes_for_a_rank_are_honoured():
     "chosen, order", [([1, 0], ["b", "a"]), ([0, 0], ["a", "b"]), ([5, 1], ["a", "b"]), (None, ["a", "b"])]
 )
 def test_a_policy_may_order_the_ranks_and_nonsense_is_not_followed(chosen, order):
-    _, told = play(
-        Limits(2, 2), (0, Join(node("a"))), (0, Join(node("b"))), assign=lambda nodes, facts: chosen
-    )
+    _, told = play(Limits(2, 2), (0, Join(node("a"))), (0, Join(node("b"))), assign=lambda nodes, facts: chosen)
 
     assert [one.to for one in told] == order
 

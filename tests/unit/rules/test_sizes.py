@@ -14,9 +14,7 @@ from launcher_core.rules.sizes import (
 )
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("1", (1, 1)), ("2:20", (2, 20)), (" 2 : 3 ", (2, 3)), ("4:4", (4, 4))]
-)
+@pytest.mark.parametrize(("text", "expected"), [("1", (1, 1)), ("2:20", (2, 20)), (" 2 : 3 ", (2, 3)), ("4:4", (4, 4))])
 def test_nodes_are_one_number_or_two(text: str, expected: tuple[int, int]) -> None:
     assert parse_min_max_nnodes(text) == expected
 

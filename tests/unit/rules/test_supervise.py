@@ -179,7 +179,7 @@ def test_a_node_that_finished_starts_again_when_another_failed():
 
 def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_heard():
     hung = Hung("no heartbeat", 0)
-    agent, effects = after(Formed(PLACE), hung)
+    _, effects = after(Formed(PLACE), hung)
     assert effects == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5), TellFailed(0, "no heartbeat"), Say(hung))
 
     late = PLACE._replace(round=1)

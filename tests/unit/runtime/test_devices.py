@@ -134,9 +134,7 @@ def test_in_a_container_the_quota_is_found_at_the_mount(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
 def test_the_quota_of_version_one_is_read_from_two_files(tmp_path: Path, mount: str) -> None:
-    write(
-        tmp_path / "proc/self/cgroup", "12:memory:/x\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/x\n0::/x\n"
-    )
+    write(tmp_path / "proc/self/cgroup", "12:memory:/x\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/x\n0::/x\n")
     write(tmp_path / f"sys/fs/cgroup/{mount}/docker/abc/cpu.cfs_quota_us", "150000\n")
     write(tmp_path / f"sys/fs/cgroup/{mount}/docker/abc/cpu.cfs_period_us", "100000\n")
     assert cpus(tmp_path) == 1
