@@ -54,6 +54,9 @@ class ForkServerStarter:
         """Start the function. Raises ValueError when it, or an argument, cannot be pickled."""
         packed, *passed = parcel.pack(command, "forkserver", env)
         try:
+            if self._server is not None and self._server.has_ended():
+                self._server.close()
+                self._server = None
             if self._server is None:
                 self._server = start_server()
             result = system.anonymous_file("result")
@@ -152,6 +155,10 @@ class Server:
         if problem:
             raise OSError(problem, f"the fork server could not do it: {os.strerror(problem)}")
         return int(number)
+
+    def has_ended(self) -> bool:
+        """Whether there is nobody to answer any more."""
+        return system.wait_readable(self._fd, 0)
 
     def close(self) -> None:
         """End the server, and with it every child of it that still runs."""

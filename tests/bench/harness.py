@@ -79,7 +79,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def bench_of(options: Any) -> Bench:
-    """The contenders that the options name. Exits when one is not installed."""
+    """The contenders that the options name, and a SIGTERM that clears away. Exits when one is not installed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     loop = str(BIN / "loop.py")
     loops = (
         Contender("Python loop", lambda n, _, worker: [options.python, loop, str(n), *worker.alone(options.python)]),

@@ -1,4 +1,4 @@
-"""The worker store and torch: its clients against our server, our client against its servers, a process group.
+"""The worker store and torch: its clients and our server, our client and its servers, a process group.
 
 Our server is always a process of its own: torch's `queue_len` keeps the GIL while it waits for the answer.
 """
@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip(
-    "torch", reason="torch is not installed: `tox -e interop`, or `pip install torch numpy` (its CPU build will do)"
+    "torch",
+    reason="torch is not installed: `tox -e interop`, or `pip install torch numpy` (its CPU build will do)",
 )
 from torch.distributed import DistStoreError, TCPStore  # noqa: E402
 
@@ -84,7 +85,9 @@ def test_torch_adds(store: Any):
     assert [store.add("n", 5), store.add("n", -7), store.get("n")] == [5, -2, b"-2"]
 
 
-def test_torch_waits_for_what_is_there_and_for_what_comes(connect: Callable[[], Any], pool: ThreadPoolExecutor):
+def test_torch_waits_for_what_is_there_and_for_what_comes(
+    connect: Callable[[], Any], pool: ThreadPoolExecutor
+):
     store, other = connect(), connect()
     store.set("a", "1")
     store.wait(["a"])
@@ -174,7 +177,7 @@ def test_torch_clones_its_client(store: Any):
 
 
 def test_torch_counts_its_workers(port: int):
-    """With a world size every client adds to a key of its own kind, which the counts include and lists do not."""
+    """With a world size every client adds to a key of another kind: it is counted, and not listed."""
     stores = [TCPStore("127.0.0.1", port, 2, is_master=False) for _ in range(2)]
 
     assert (stores[0].num_keys(), stores[0].list_keys()) == (1, [])
@@ -227,7 +230,9 @@ def test_our_client_waits_in_vain_at_torchs_servers_and_goes_on(ours: StoreClien
     assert ours.get("k") == b"1"
 
 
-def test_our_client_waits_for_what_another_sets_at_torchs_servers(ours: StoreClient, pool: ThreadPoolExecutor):
+def test_our_client_waits_for_what_another_sets_at_torchs_servers(
+    ours: StoreClient, pool: ThreadPoolExecutor
+):
     with closing(StoreClient(ours.host, ours.port, SOON)) as other:
         value = pool.submit(other.get, "k")
         ours.set("k", "1")

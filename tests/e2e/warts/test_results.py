@@ -164,6 +164,7 @@ def test_logs_of_an_earlier_attempt_are_kept(
         "print(f'attempt {attempt} of {world}', flush=True)\n"
         "leave(f'{rank} of {world}.{attempt}')\n"
         "if world == '1': stay()\n"
+        "until(f'{1 - int(rank)} of 2.{attempt}')\n"
         "if attempt == 0: sys.exit(4)\n"
     )
     options = ["--max-restarts=1", "--redirects=1", f"--log-dir={tmp_path / 'logs'}"]
