@@ -348,20 +348,31 @@ def _carriers(wanted: set[bytes]) -> tuple[list[int], set[int]]:
     found, bare, began = [], set(), _began(os.getpid())
     for pid in _everybody():
         with suppress(OSError):
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                variables = file.read()
+            variables = _shown(pid, "environ")
             if not variables and _began(pid) >= began:
                 bare.add(pid)
-            elif wanted <= set(variables.split(b"\0")):
+            elif all(one in variables for one in wanted) and wanted <= set(variables.split(b"\0")):
                 found.append(pid)
     return found, bare
 
 
 def _began(pid: int) -> int:
     """When it began, in ticks since the machine did; -1 for a zombie and for the kernel's own, which have no memory."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
+    fields = _shown(pid, "stat").rpartition(b")")[2].split()
     return int(fields[19]) if int(fields[20]) else -1
+
+
+def _shown(pid: int, what: str) -> bytes:
+    """What /proc shows of a process. Raises OSError. Not by open(): a restart reads this of every process there is."""
+    fd = os.open(f"/proc/{pid}/{what}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = more = os.read(fd, 65536)
+        while more:
+            more = os.read(fd, 65536)
+            data += more
+        return data
+    finally:
+        os.close(fd)
 
 
 def _everybody() -> list[int]:
@@ -374,8 +385,7 @@ def _everybody() -> list[int]:
 
 def _runs_in(pid: int, pgid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state, _, group = file.read().rpartition(b")")[2].split()[:3]
+        state, _, group = _shown(pid, "stat").rpartition(b")")[2].split()[:3]
     except (OSError, ValueError):
         return False
     return int(group) == pgid and state not in (b"Z", b"X")

@@ -47,8 +47,9 @@ def main() -> None:
     dist.all_reduce(mean)
     first, last = (mean / world).tolist()
     digest = hashlib.sha256(weights).hexdigest()[:16]
-    # one write: without a newline of its own to follow, no other rank's line can come in between
+    # one write: no other rank's line can come in between
     os.write(1, f"rank {rank} attempt {attempt} first {first:.6f} last {last:.6f} weights {digest}\n".encode())
+    dist.barrier()  # torch 2.13: while gloo's threads let go of the last tensors, the end would hang or abort
     dist.destroy_process_group()
 
 
