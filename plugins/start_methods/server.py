@@ -47,7 +47,10 @@ def main(file: IO[bytes], header: dict[str, Any]) -> NoReturn:
 def _answer(control: socket.socket) -> bool:
     import socket
 
-    question, fds, _, _ = socket.recv_fds(control, QUESTION.size, MOST_DESCRIPTORS)
+    try:
+        question, fds, _, _ = socket.recv_fds(control, QUESTION.size, MOST_DESCRIPTORS)
+    except ConnectionError:  # the agent was killed before it had read an answer
+        return False
     if len(question) != QUESTION.size:
         return False
     what, pid = QUESTION.unpack(question)

@@ -13,7 +13,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from functools import partial
 
 import harness
 from figures import Figure, Load, show
@@ -34,19 +34,20 @@ def measure(bench: Bench, workers: int = 2, kills: int = 3) -> list[Figure]:
         last = Figure(f"death to last first line, {workers} {kind} workers", "ms")
         for number in range(-1, bench.rounds):
             for contender in bench.launchers:
-                for times in _restarts(bench, contender, worker, workers, kills):
+                for times in harness.undisturbed(bench, partial(_restarts, bench, contender, worker, workers, kills)):
                     if number >= 0:
                         first.add(contender.name, times[0])
                         last.add(contender.name, times[-1])
             for _ in range(kills if number >= 0 else 0):
-                first.add(ALONE, _alone(bench, worker))
+                first.add(ALONE, harness.undisturbed(bench, partial(_alone, bench, worker)))
         figures += [first, last]
     return figures
 
 
-def _restarts(bench: Bench, contender: Contender, worker: Worker, workers: int, kills: int) -> Iterator[list[float]]:
+def _restarts(bench: Bench, contender: Contender, worker: Worker, workers: int, kills: int) -> list[list[float]]:
     """For each kill, the milliseconds until each worker of the next start, the soonest first."""
     argv = contender.command(workers, (f"--max-restarts={kills}",), worker)
+    found = []
     with Run(argv) as run:
         stamps = run.stamps(workers)
         for _ in range(kills):
@@ -56,7 +57,8 @@ def _restarts(bench: Bench, contender: Contender, worker: Worker, workers: int, 
             killed = time.time_ns()
             os.kill(stamps[0].pid, signal.SIGKILL)
             stamps = run.stamps(workers)
-            yield sorted((stamp.at - killed) / 1e6 for stamp in stamps)
+            found.append(sorted((stamp.at - killed) / 1e6 for stamp in stamps))
+    return found
 
 
 def _alone(bench: Bench, worker: Worker) -> float:
