@@ -1,4 +1,4 @@
-"""DistributedDataParallel on gloo: trained at the store that the launcher serves, restarted there, and as by torchrun."""
+"""DistributedDataParallel on gloo: trained at the store that the launcher serves, restarted, and as by torchrun."""
 
 from __future__ import annotations
 

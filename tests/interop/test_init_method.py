@@ -39,9 +39,7 @@ def test_four_workers_inside_their_interpreters_form_a_group(
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_four_workers_on_two_nodes_form_a_group(
-    launcher: Launcher, touched: Path, free_port: int, url: str
-) -> None:
+def test_four_workers_on_two_nodes_form_a_group(launcher: Launcher, touched: Path, free_port: int, url: str) -> None:
     place = ["--nnodes=2", "--nproc-per-node=2", "--master-addr=localhost", f"--master-port={free_port}"]
     words = [f"--init-method={url.format(port=free_port)}", f"--touch-file-dir={touched}"]
     nodes = [launcher.start(*place, f"--node-rank={rank}", ALL_REDUCE, *words) for rank in (0, 1)]

@@ -55,9 +55,7 @@ def port() -> Iterator[int]:
 @pytest.fixture
 def connect(port: int) -> Callable[[], Any]:
     """Makes torch clients of our server."""
-    return lambda: TCPStore(
-        "127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=SOON)
-    )
+    return lambda: TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=SOON))
 
 
 @pytest.fixture
@@ -85,9 +83,7 @@ def test_torch_adds(store: Any):
     assert [store.add("n", 5), store.add("n", -7), store.get("n")] == [5, -2, b"-2"]
 
 
-def test_torch_waits_for_what_is_there_and_for_what_comes(
-    connect: Callable[[], Any], pool: ThreadPoolExecutor
-):
+def test_torch_waits_for_what_is_there_and_for_what_comes(connect: Callable[[], Any], pool: ThreadPoolExecutor):
     store, other = connect(), connect()
     store.set("a", "1")
     store.wait(["a"])
@@ -230,9 +226,7 @@ def test_our_client_waits_in_vain_at_torchs_servers_and_goes_on(ours: StoreClien
     assert ours.get("k") == b"1"
 
 
-def test_our_client_waits_for_what_another_sets_at_torchs_servers(
-    ours: StoreClient, pool: ThreadPoolExecutor
-):
+def test_our_client_waits_for_what_another_sets_at_torchs_servers(ours: StoreClient, pool: ThreadPoolExecutor):
     with closing(StoreClient(ours.host, ours.port, SOON)) as other:
         value = pool.submit(other.get, "k")
         ours.set("k", "1")
