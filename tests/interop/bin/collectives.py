@@ -97,6 +97,7 @@ def main() -> None:
     }
     os.write(1, f"{json.dumps({'rank': rank, **seen})}\n".encode())
     dist.barrier()
+    os._exit(0)  # torch 2.13: an ordinary end may abort, or hang, while gloo's threads still let go of tensors
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
     said = f"{losses[0]:.6f} {losses[-1]:.6f} {hashlib.sha256(weights).hexdigest()[:16]}"
     os.write(1, f"rank {fabric.global_rank} of {fabric.world_size} said {said}\n".encode())
     fabric.barrier()
-    os._exit(0)  # torch 2.13: an orderly end often hangs or aborts here, while gloo's threads let go of tensors
+    os._exit(0)  # torch 2.13: an ordinary end may abort, or hang, while gloo's threads still let go of tensors
 
 
 if __name__ == "__main__":
