@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 
 def console() -> None:
@@ -18,7 +17,10 @@ def console() -> None:
     while there were no workers, which shells show as the same number). A traceback is shown only for what is a
     defect of the launcher or of a plugin.
     """
-    _own_the_process()
+    try:
+        _own_the_process()
+    except KeyboardInterrupt:
+        os._exit(130)
     from launcher_core.errors import LauncherError, SignalException
 
     code = 0
@@ -83,6 +85,8 @@ def _words(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
+    from contextlib import suppress
+
     with suppress(OSError):  # there is nowhere else to say it; the exit code does
         print(text, file=sys.stderr)
 
