@@ -34,7 +34,8 @@ import torch.distributed as dist
 dist.init_process_group("gloo")
 number = torch.ones(1) * dist.get_rank()
 dist.all_reduce(number)
-print(dist.get_rank(), dist.get_world_size(), int(number), os.environ["TORCHELASTIC_USE_AGENT_STORE"], flush=True)
+shared = os.environ["TORCHELASTIC_USE_AGENT_STORE"]
+os.write(1, f"{dist.get_rank()} {dist.get_world_size()} {int(number)} {shared}\\n".encode())  # print's pieces mix
 dist.destroy_process_group()
 """
 
