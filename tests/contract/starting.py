@@ -67,7 +67,15 @@ def starter(method: str) -> Iterator[Starter]:
     made: Starter = plugin(method).launcher_make_starter()
     yield made
     made.close()
+    join_exit_threads()
     assert census().without(before) == NOTHING
+
+
+def join_exit_threads() -> None:
+    """Wait for the threads that stand in for pidfds: the last thing they do is to say that a process has ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("exit of "):
+            thread.join(DEADLINE)
 
 
 def wait_for(child: Child) -> int:

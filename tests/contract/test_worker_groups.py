@@ -17,7 +17,7 @@ from launcher_core.runtime import system
 sys.path.append(str(Path(__file__).parent))  # workers import the functions by name, as they would a user's
 import started_functions as functions
 import starting
-from starting import DEADLINE, ENV, Ended, call, dispose, for_all, for_commands, sh, wait_for
+from starting import ENV, Ended, call, dispose, for_all, for_commands, sh, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 starter = starting.starter
@@ -66,9 +66,6 @@ def test_a_group_lives_as_long_as_a_grandchild_does(starter: Starter) -> None:
 def test_a_kernel_without_pidfd_is_served_by_a_thread(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     assert sh(starter, "exit 6") == Ended(6, "", "", None)
-    for thread in threading.enumerate():
-        if thread.name.startswith("exit of "):
-            thread.join(DEADLINE)
 
 
 @pytest.mark.parametrize("method", ["forkserver"])
