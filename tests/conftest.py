@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +12,13 @@ from pathlib import Path
 import pytest
 from in_process import Distributions, InProcess
 from launches import MARK, Launcher, describe, marked, temporary, until
+
+
+def pytest_configure() -> None:
+    """Have launches begin as in a shell: nohup and `&` leave signals ignored, which their children inherit."""
+    for signum, usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, usual)
 
 
 @pytest.fixture
