@@ -132,16 +132,20 @@ class Group:
         """End what the workers left behind in their groups, read their values, show their last output.
 
         Without `values` the workers did not end well: what they started elsewhere ends, too.
+        Raises LauncherError for a value that cannot be read; the workers behind that one are still there then.
         """
-        for local, child in self._children.items():
+        carriers = bool(self._children) and not values
+        for local, child in tuple(self._children.items()):
             system.kill_group(child.pid, SIGKILL)
-            if values:
-                self.values[local] = _value(child)
-            self._warden.release(child.pid)
-            child.reap()
-        if self._children and not values:
+            try:
+                if values:
+                    self.values[local] = _value(child)
+            finally:
+                self._warden.release(child.pid)
+                del self._children[local]  # once reaped, its number may be another's
+                child.reap()
+        if carriers:
             system.kill_carriers(self._warden.mark)
-        self._children.clear()
         self._asked_to_stop.clear()
         self._output.drain(0.5)
 

@@ -15,7 +15,7 @@ from in_process import InProcess
 from launches import Launcher, until
 
 import launcher_core
-from launcher_core.errors import ChildFailedError, SignalException, UsageError
+from launcher_core.errors import ChildFailedError, LauncherError, SignalException, UsageError
 from launcher_core.launch import elastic_launch
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.run import config_from_args, get_args_parser, parse_args
@@ -52,6 +52,15 @@ def test_the_values_that_functions_return_come_by_global_rank(
 ) -> None:
     launch = elastic_launch(config(3, start_method=method), functions.rank_times)
     assert in_process.call(lambda: launch(10)) == {0: 0, 1: 10, 2: 20}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_value_that_cannot_be_read_is_said_and_leaves_no_worker(
+    in_process: InProcess, functions: Any, method: str
+) -> None:
+    launch = elastic_launch(config(3, start_method=method), functions.unreadable_from_rank_1)
+    with pytest.raises(LauncherError, match="returned cannot be read: LookupError: no such luck"):
+        in_process.call(launch)
 
 
 def test_a_launch_can_be_repeated(in_process: InProcess, functions: Any) -> None:

@@ -17,3 +17,19 @@ def fail_on(rank: int) -> None:
     if int(os.environ["RANK"]) == rank:
         raise LookupError(f"rank {rank} was told to fail")
     sys.stdin.read()
+
+
+class Unreadable:
+    """Can be sent, and not be read where it arrives."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_no_such_luck, ())
+
+
+def _no_such_luck() -> None:
+    raise LookupError("no such luck")
+
+
+def unreadable_from_rank_1() -> object:
+    """What the launcher cannot read, from the second of the workers."""
+    return Unreadable() if os.environ["RANK"] == "1" else None
