@@ -117,9 +117,14 @@ class LocalAgent:
         except OSError as error:
             raise _explained(error) from error
         self._take(begin(self._agent))
-        while self._agent.state is not State.DONE:
+        while not self._is_done():
             for event in self._loop.wait():
                 self._take(step(self._agent, event))
+                if self._is_done() and self._agent.signal is None:
+                    break  # a first signal that is still to be heard is this process's own
+
+    def _is_done(self) -> bool:
+        return self._agent.state is State.DONE
 
     def _let_go(self, close: Callable[[], None]) -> None:
         """Close what a plugin made. What it raises is told, and changes nothing about the result."""

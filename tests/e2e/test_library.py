@@ -15,8 +15,10 @@ from in_process import InProcess
 from launches import Launcher, until
 
 import launcher_core
+from launcher_core.cli.tell import Teller
 from launcher_core.errors import ChildFailedError, LauncherError, SignalException, UsageError
-from launcher_core.launch import elastic_launch
+from launcher_core.launch import carry_out, command_of, elastic_launch, prepare
+from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.run import config_from_args, get_args_parser, parse_args
 
@@ -222,6 +224,36 @@ def test_a_program_s_own_handlers_are_its_own_again(in_process: InProcess, tmp_p
     finally:
         signal.signal(signal.SIGTERM, before)
     assert got == [signal.SIGTERM]
+
+
+class LateSignal:
+    """A meeting at which the end of the job is followed by a signal, before the agent has heard of either."""
+
+    def __init__(self, meeting: Any) -> None:
+        self._meeting = meeting
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._meeting, name)
+
+    def start(self, post: Any) -> None:
+        self._post = post
+        self._meeting.start(post)
+
+    def join(self, node: object) -> None:
+        self._post(Over(True, "all have finished"))
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_comes_after_the_end_of_the_job_is_the_hosts(in_process: InProcess) -> None:
+    heard: list[int] = []
+    old = signal.signal(signal.SIGTERM, lambda signum, frame: heard.append(signum))
+    try:
+        plan = prepare(LaunchConfig(1, 1, 1, rdzv_endpoint="localhost:0"), command_of("/bin/true", ()))
+        plan = plan._replace(parts=plan.parts._replace(meeting=LateSignal(plan.parts.meeting)))
+        assert in_process.call(lambda: carry_out(plan, Teller(sys.stderr))) == {}
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    assert heard == [signal.SIGTERM]
 
 
 # --- notebooks -------------------------------------------------------------------------------------------
