@@ -8,6 +8,7 @@
     |   |-- RendezvousClosedError            the job is over; nobody can join it any more
     |   |-- RendezvousTimeoutError           not enough nodes came in time
     |   |-- RendezvousConnectionError        the place to meet cannot be reached
+    |   |   `-- HostLostError                it could be, and cannot any more: exit code 75
     |   |-- RendezvousStateError             what is stored at the place to meet makes no sense
     |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
     |-- StartError                           a worker could not be started
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_HOST_LOST = 75
+"""EX_TEMPFAIL of <sysexits.h>: the same job may well succeed when it is started again."""
 
 
 class LauncherError(Exception):
@@ -68,6 +71,12 @@ class RendezvousTimeoutError(RendezvousError):
 
 class RendezvousConnectionError(RendezvousError):
     """The place to meet cannot be reached, or stopped answering."""
+
+
+class HostLostError(RendezvousConnectionError):
+    """The node that hosts the rendezvous was there and is gone; this node's workers were stopped."""
+
+    exit_code = EXIT_HOST_LOST
 
 
 class RendezvousStateError(RendezvousError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from signal import Signals
 from typing import Any, TextIO
 
-from launcher_core.model.news import Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Over, Regroup, Trouble, Waiting
 from launcher_core.rules.steps import Alarm, Hung, Rang, Signalled
 
 
@@ -38,6 +38,8 @@ class Teller:
         if isinstance(about, Regroup):
             count = f"restart {about.restarts} of {about.max_restarts}"
             return f"{about.reason}; {count if about.restart else 'regrouping, which costs no restart'}"
+        if isinstance(about, Cut):
+            return f"{about.reason}; trying to reach it again"
         if isinstance(about, Signalled):
             return self._signalled(about)
         if isinstance(about, Rang):

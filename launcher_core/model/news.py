@@ -22,6 +22,12 @@ class Regroup(Value):
     max_restarts: int = 0
 
 
+class Cut(Value):
+    """This node is cut off and counts as lost: its workers must end at once. It joins again when that is possible."""
+
+    reason: str
+
+
 class Over(Value):
     """The job has ended for this node."""
 
@@ -45,4 +51,4 @@ class Trouble(Value):
     error: Exception
 
 
-News = Formed | Regroup | Over | Waiting | Trouble
+News = Formed | Regroup | Cut | Over | Waiting | Trouble

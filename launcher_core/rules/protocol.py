@@ -1,7 +1,8 @@
 """The agents' wire protocol: JSON in length-prefixed frames. Sans-IO: bytes in, messages out.
 
 A connection opens with MAGIC, whose first byte no store protocol starts with; then each side sends frames: a
-big-endian u32 length and that many bytes of JSON, one object with a key "type".  At most MAX_FRAME bytes each.
+big-endian u32 length and that many bytes of JSON, one object with a key "type".  At most MAX_FRAME bytes each, and
+MAX_ASKED from an agent to the coordinator.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 MAGIC = b"LAUNCH\x01\n"
 MAX_FRAME = 1 << 20
+MAX_ASKED = 1 << 16
 
 
 def frame(type: str, **fields: Any) -> bytes:
@@ -24,10 +26,11 @@ def frame(type: str, **fields: Any) -> bytes:
 class Frames:
     """Takes bytes as they come and gives whole messages."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_limit")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
+        self._limit = limit
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """The messages that are complete with `data`. Raises ValueError on anything that is not a message."""
@@ -36,8 +39,8 @@ class Frames:
         messages = []
         while len(buffer) >= 4:
             size = int.from_bytes(buffer[:4], "big")
-            if size > MAX_FRAME:
-                raise ValueError(f"a frame of {size} bytes was announced; at most {MAX_FRAME}")
+            if size > self._limit:
+                raise ValueError(f"a frame of {size} bytes was announced; at most {self._limit}")
             if len(buffer) < 4 + size:
                 break
             messages.append(_message(bytes(buffer[4 : 4 + size])))

@@ -37,6 +37,8 @@ class Limits(Value):
     max_restarts: int = 0
     fixed_ranks: bool = False
     """Whether a node's rank is the user's choice, so that no two live nodes may ask for the same."""
+    fence: float = 0.0
+    """How long after a node fell silent its workers may still run: no round forms in that time."""
 
 
 class Round(Value):
@@ -56,6 +58,8 @@ class Round(Value):
     """Ids of those among the finished that did not wait for the others: they will not come back."""
     deadline: float | None = None
     """When the last call ends."""
+    fenced_until: float | None = None
+    """Until when workers of a node that fell silent may still run."""
     restarts: int = 0
     succeeded: bool = False
     reason: str = ""
@@ -66,6 +70,8 @@ class Join(Value):
     """A node asks for a place."""
 
     node: Node
+    past: tuple[int, int] | None = None
+    """The last round it took part in, and the restarts spent by then: for a coordinator that has just begun."""
 
 
 class Leave(Value):
@@ -73,6 +79,15 @@ class Leave(Value):
 
     id: str
     reason: str
+    silent: bool = False
+    """Whether it may not know, so that its workers have to be given time to end by themselves."""
+
+
+class Resume(Value):
+    """A node whose workers have all succeeded in a round is back after a break."""
+
+    node: Node
+    round: int
 
 
 class Failed(Value):
@@ -100,7 +115,7 @@ class Tick(Value):
     """Time has passed."""
 
 
-Change = Join | Leave | Failed | Finished | Close | Tick
+Change = Join | Leave | Resume | Failed | Finished | Close | Tick
 
 
 class Seat(Value):
@@ -157,9 +172,11 @@ def apply(
         return round, _late(round, change)
     told: list[Outcome] = []
     if isinstance(change, Join):
-        round = _join(round, change.node, limits, told)
+        round = _join(_recall(round, change, now, limits), change.node, limits, told)
     elif isinstance(change, Leave):
-        round = _leave(round, change, limits, told)
+        round = _leave(round, change, now, limits, told)
+    elif isinstance(change, Resume):
+        round = _resume(round, change, limits, told)
     elif isinstance(change, Failed):
         round = _failed(round, change, limits, told)
     elif isinstance(change, Finished):
@@ -172,7 +189,7 @@ def apply(
 
 
 def _late(round: Round, change: Change) -> list[Outcome]:
-    if isinstance(change, Join):
+    if isinstance(change, Join | Resume):
         return [End(change.node.id, round.succeeded, round.reason)]
     return []
 
@@ -183,6 +200,23 @@ def _ids(nodes: Sequence[Node]) -> set[str]:
 
 def _without(nodes: Sequence[Node], id: str) -> tuple[Node, ...]:
     return tuple(node for node in nodes if node.id != id)
+
+
+def _recall(round: Round, change: Join, now: float, limits: Limits) -> Round:
+    """The round as a coordinator that has just begun learns it from a node of the job it takes over."""
+    if change.past is None or change.past[0] <= round.number or round.phase is Phase.RUNNING:
+        return round
+    number, restarts = change.past
+    restarts = max(restarts, round.restarts)
+    return round._replace(number=number, restarts=restarts, fenced_until=now + limits.fence)
+
+
+def _resume(round: Round, change: Resume, limits: Limits, told: list[Outcome]) -> Round:
+    id = change.node.id
+    if round.phase is Phase.RUNNING and round.number == change.round and id in _ids(round.seated):
+        return _finished(round._replace(away=round.away - {id}), Finished(id, change.round), told)
+    told.append(Dismiss(id, change.round, round.reason, False, round.restarts, limits.max_restarts))
+    return round
 
 
 def _join(round: Round, node: Node, limits: Limits, told: list[Outcome]) -> Round:
@@ -210,7 +244,10 @@ def _holder(round: Round, node: Node) -> Node | None:
     return None if node.node_rank is None else next(same, None)
 
 
-def _leave(round: Round, change: Leave, limits: Limits, told: list[Outcome]) -> Round:
+def _leave(round: Round, change: Leave, now: float, limits: Limits, told: list[Outcome]) -> Round:
+    held = change.id in (_ids(round.seated) - round.finished if round.phase is Phase.RUNNING else round.expected)
+    if change.silent and held:
+        round = round._replace(fenced_until=now + limits.fence)
     name = next((node.name for node in round.seated if node.id == change.id), change.id)
     round = round._replace(here=_without(round.here, change.id), expected=round.expected - {change.id})
     if round.phase is not Phase.RUNNING or change.id not in _ids(round.seated):
@@ -267,9 +304,11 @@ def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, tol
     if count < limits.low or round.expected:
         return round._replace(deadline=None)
     came_back = round.number >= 0 and _ids(round.seated) & _ids(round.here)
+    if round.fenced_until is not None and now < round.fenced_until:
+        return round._replace(deadline=round.fenced_until)
     if count >= limits.high or came_back:
         return _form(round, limits, assign, told)
-    if round.deadline is None:
+    if round.deadline is None or round.deadline == round.fenced_until:
         return round._replace(deadline=now + limits.last_call)
     return _form(round, limits, assign, told) if now >= round.deadline else round
 
@@ -278,6 +317,7 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
     old = {node.id: rank for rank, node in enumerate(round.seated)}
     queue = sorted(round.here, key=lambda node: node.id not in old)
     taken, spare = queue[: limits.high], queue[limits.high :]
+    old |= _inherited(taken, round.seated, old)
     seated = _order(taken, old, round.number + 1, assign)
     spans = ranks.spans([(node.role, node.local_world_size) for node in seated])
     for rank, (node, span) in enumerate(zip(seated, spans, strict=True)):
@@ -292,7 +332,15 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
         finished=frozenset(),
         away=frozenset(),
         deadline=None,
+        fenced_until=None,
     )
+
+
+def _inherited(taken: Sequence[Node], seated: Sequence[Node], old: Mapping[str, int]) -> dict[str, int]:
+    """Ranks of nodes that are gone, for newcomers of the same name: an agent that was started again."""
+    here = _ids(taken)
+    gone = {node.name: rank for rank, node in enumerate(seated) if node.id not in here}
+    return {node.id: gone.pop(node.name) for node in taken if node.id not in old and node.name in gone}
 
 
 def _order(nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: Assign | None) -> list[Node]:

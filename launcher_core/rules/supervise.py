@@ -5,6 +5,7 @@
     JOINING --Formed--> RUNNING --all exit 0--> FINISHING --Over--> DONE
     RUNNING --a worker failed, Regroup, Over, Trouble, a signal--> STOPPING --all gone--> JOINING | AWAITING | DONE
     AWAITING --Regroup--> JOINING, --Over--> DONE        (this node failed; the verdict on the job is not in yet)
+    Cut is a Regroup that cannot wait: the workers get SIGKILL; at the exit barrier it means nothing
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 from launcher_core.errors import StuckError
 from launcher_core.model.job import Place, WorkerExit
-from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Formed, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
 from launcher_core.rules.steps import (
     EVENTS,
@@ -180,6 +181,29 @@ def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     return agent, (Disarm(), *said, *effects)
 
 
+def _cut_in_running(agent: Agent, event: Cut) -> Step:
+    return _kill(agent._replace(state=State.STOPPING, verdict=_rejoin(agent, event)), Say(event))
+
+
+def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
+    verdict = agent.verdict if isinstance(agent.verdict, Over) else _rejoin(agent, event)
+    return _kill(agent._replace(verdict=verdict), Say(event))
+
+
+def _cut_in_awaiting(agent: Agent, event: Cut) -> Step:
+    agent, effects = _follow(agent._replace(verdict=_rejoin(agent, event)))
+    return agent, (Disarm(), Say(event), *effects)
+
+
+def _rejoin(agent: Agent, event: Cut) -> Regroup:
+    return Regroup(agent.round, event.reason)
+
+
+def _kill(agent: Agent, *also: Effect) -> Step:
+    live = tuple(sorted(agent.live))
+    return agent._replace(killed=True), (*also, Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
+
+
 def _over_before_start(agent: Agent, event: Over) -> Step:
     return agent._replace(state=State.DONE, verdict=event), ()
 
@@ -213,19 +237,16 @@ def _signal_in_running(agent: Agent, event: Signalled) -> Step:
 
 
 def _signal_in_stopping(agent: Agent, event: Signalled) -> Step:
-    live = tuple(sorted(agent.live))
     if agent.signal is None:
-        return agent._replace(signal=event.signum), (Say(event), Kill(event.signum, live))
-    return agent._replace(killed=True), (Say(event), Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
+        return agent._replace(signal=event.signum), (Say(event), Kill(event.signum, tuple(sorted(agent.live))))
+    return _kill(agent, Say(event))
 
 
 def _alarm_in_stopping(agent: Agent, event: Rang) -> Step:
-    live = tuple(sorted(agent.live))
     if event.alarm is Alarm.GRACE and not agent.killed:
-        escalate = (Say(event), Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
-        return agent._replace(killed=True), escalate
+        return _kill(agent, Say(event))
     if event.alarm is Alarm.REAP:
-        agent, effects = _stopped(agent._replace(error=agent.error or StuckError(live)))
+        agent, effects = _stopped(agent._replace(error=agent.error or StuckError(tuple(sorted(agent.live)))))
         return agent, (Say(event), *effects)
     return agent, ()
 
@@ -270,6 +291,7 @@ TABLE: dict[State, dict[type, Transition]] = {
     State.JOINING: {
         Formed: _start,
         Regroup: _ignore,
+        Cut: _show,
         Over: _over_before_start,
         Waiting: _show,
         Trouble: _trouble_while_waiting,
@@ -282,6 +304,7 @@ TABLE: dict[State, dict[type, Transition]] = {
     State.RUNNING: {
         Formed: _ignore,
         Regroup: _told_in_running,
+        Cut: _cut_in_running,
         Over: _told_in_running,
         Waiting: _ignore,
         Trouble: _trouble_in_running,
@@ -294,6 +317,7 @@ TABLE: dict[State, dict[type, Transition]] = {
     State.STOPPING: {
         Formed: _ignore,
         Regroup: _told_in_stopping,
+        Cut: _cut_in_stopping,
         Over: _told_in_stopping,
         Waiting: _ignore,
         Trouble: _trouble_in_stopping,
@@ -306,6 +330,7 @@ TABLE: dict[State, dict[type, Transition]] = {
     State.AWAITING: {
         Formed: _ignore,
         Regroup: _told_while_waiting,
+        Cut: _cut_in_awaiting,
         Over: _told_while_waiting,
         Waiting: _show,
         Trouble: _trouble_while_waiting,
@@ -318,6 +343,7 @@ TABLE: dict[State, dict[type, Transition]] = {
     State.FINISHING: {
         Formed: _ignore,
         Regroup: _told_while_waiting,
+        Cut: _show,
         Over: _told_while_waiting,
         Waiting: _show,
         Trouble: _trouble_at_the_barrier,

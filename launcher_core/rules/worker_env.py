@@ -1,6 +1,7 @@
 """The environment of one worker: what torch elastic's workers get, name by name.
 
-Source: the variables torchrun 2.13 and 2.15 set. Nothing that the launcher inherited is removed.
+Source: the variables torchrun 2.13 and 2.15 set. Nothing that the launcher inherited is removed,
+save the job's token: what knows it may take part in the rendezvous, and workers have no business there.
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from typing import NamedTuple
 
 from launcher_core.errors import UsageError
 from launcher_core.model.job import Place, Worker
+
+TOKEN_VARIABLE = "PET_RDZV_TOKEN"
 
 
 class Group(NamedTuple):
@@ -18,6 +21,11 @@ class Group(NamedTuple):
     run_id: str
     max_restarts: int
     virtual_local_rank: bool = False
+
+
+def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment, less what workers may not know."""
+    return {name: value for name, value in env.items() if name != TOKEN_VARIABLE}
 
 
 def worker_env(worker: Worker, place: Place, group: Group, base: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from launcher_core.rules.ranks import workers
 from launcher_core.rules.steps import Exited, Hung, StartFailed
 from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
-from launcher_core.rules.worker_env import worker_env
+from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group
@@ -157,7 +157,7 @@ class LocalAgent:
         self._workers = workers(place, self._config.nproc_per_node)
         self._failures = {}
         try:
-            inherited = {**os.environ, **self._config.worker_env}
+            inherited = without_secrets({**os.environ, **self._config.worker_env})
             common = Common(
                 self._config.nproc_per_node,
                 self._config.role,

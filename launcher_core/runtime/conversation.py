@@ -1,4 +1,4 @@
-"""An agent's end of its connection to the coordinator: one helper thread, bytes to news.
+"""The thread that carries an agent's conversation with the coordinator: sockets and clock around rules/guest.py.
 
 It refuses to decide: what it is told it passes on, what it cannot reach it names, with what was tried and what to do.
 """
@@ -11,17 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, NamedTuple
 
-from launcher_core.errors import (
-    LauncherError,
-    RendezvousConnectionError,
-    RendezvousTimeoutError,
-    UsageError,
-)
-from launcher_core.model.job import Place
-from launcher_core.model.news import Formed, News, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.protocol import MAGIC, Frames, frame
+from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousTimeoutError, UsageError
+from launcher_core.model.news import News, Trouble, Waiting
+from launcher_core.rules.guest import NEVER, Guest, Stage, Where
 
 RETRY = 0.2
 """Seconds between two attempts to reach a host that is not there yet."""
@@ -29,42 +22,32 @@ CONNECTING_GRACE = 0.3
 """Seconds that `close` waits for a thread that is connecting."""
 CONNECT_WITHIN = 5.0
 """Seconds for one attempt."""
+RECONNECT_WITHIN = 1.0
+"""Seconds for one attempt to reach a host that was there."""
 ANSWER_WITHIN = 10.0
 """Seconds in which an agent on this machine answers; whoever holds the port and does not is none."""
 WORD_EVERY = 10.0
 """Seconds between two lines about a host that cannot be reached."""
 
-
-class Where(NamedTuple):
-    """Whom to talk to and for how long; times in seconds."""
-
-    host: str
-    port: int
-    run_id: str
-    low: int
-    high: int
-    join_timeout: float
-    silence: float
-    """Without a word for so long a node counts as lost; three times as often one is sent."""
-    taken: Exception | None = None
-    """Why this node does not host, where it would have; the error if whoever has the port is no agent."""
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+Attempt = Callable[[float], tuple[socket.socket, str]]
+"""Connects within so many seconds: the socket, and the address that was reached. Raises OSError."""
 
 
 class Conversation:
     """The thread. `tell` is called by it; the methods belong to the agent's thread."""
 
-    def __init__(self, where: Where, tell: Callable[[News], None], connected: socket.socket | None) -> None:
-        """`connected` is a socket whose other end the coordinator has already; without one, connects."""
+    def __init__(
+        self, where: Where, tell: Callable[[News], None], attempt: Attempt, taken: Exception | None = None
+    ) -> None:
+        """`taken`: why this node does not host, where it would have; the error if whoever has the port is no agent."""
         self._where = where
         self._tell = tell
-        self._connected = connected
-        self._outbox: deque[bytes | None] = deque()
-        self._deadline: float | None = None
-        self._welcomed = False
-        self._last_word = "too few nodes came (--nnodes)"
+        self._attempt = attempt
+        self._taken = taken
+        self._guest = Guest(where)
+        self._orders: deque[Callable[[float], object] | None] = deque()
+        self._connected = False
+        self._closing = False
         self._lock = threading.Lock()
         """Guards the pipe's descriptors."""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -73,21 +56,17 @@ class Conversation:
         self._thread = threading.Thread(target=self._run, name="rendezvous", daemon=True)
         self._thread.start()
 
-    def send(self, data: bytes) -> None:
-        """Send a message, once there is a connection."""
-        self._outbox.append(data)
+    def ask(self, order: Callable[[Guest, float], object]) -> None:
+        """Have the thread do this with the guest, at the time it gives."""
+        self._orders.append(lambda now: order(self._guest, now))
         self._wake()
-
-    def expect_round(self) -> None:
-        """Have the wait for a round bounded, from now on, by the join timeout."""
-        self._deadline = monotonic() + self._where.join_timeout
 
     def close(self, seconds: float) -> None:
         """Send what is queued and end the thread, in at most so long.
 
         One that is just looking up a name or connecting is not waited for: it ends by itself.
         """
-        self._outbox.append(None)
+        self._orders.append(None)
         self._wake()
         self._thread.join(seconds if self._connected else min(seconds, CONNECTING_GRACE))
 
@@ -107,41 +86,53 @@ class Conversation:
 
     def _run(self) -> None:
         try:
-            self._connected = self._connected or self._connect()
-            if self._connected is not None:
-                with self._connected:
-                    self._converse(self._connected)
+            while (sock := self._connect()) is not None:
+                self._connected = True
+                with sock:
+                    self._converse(sock)
+                self._connected = False
         except LauncherError as error:
-            self._tell(Trouble(error))
-        except (OSError, ValueError) as error:
+            self._tell(Trouble(self._why(error)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             broke = RendezvousConnectionError(f"the connection to {self._where} broke: {error}")
-            self._tell(Trouble(broke if self._welcomed else self._no_agent(str(error))))
+            self._tell(Trouble(broke if self._guest.known else self._no_agent(str(error))))
         finally:
             self._close_pipe()
 
+    def _why(self, error: LauncherError) -> Exception:
+        """The error; about a peer on this machine that never said it is an agent: who holds the port."""
+        unknown = self._taken is not None and not self._guest.known and isinstance(error, RendezvousConnectionError)
+        return self._taken if unknown and self._taken is not None else error
+
+    def _no_agent(self, detail: str) -> Exception:
+        return self._taken or RendezvousConnectionError(self._guest.no_agent(detail))
+
     def _connect(self) -> socket.socket | None:
-        """A connection to the host, tried until the join timeout; None when the launch ended meanwhile."""
-        where = self._where
-        give_up = monotonic() + where.join_timeout
+        """A connection to the host, tried as long as the guest has patience; None when there is nothing to say."""
+        give_up = monotonic() + self._where.join_timeout
         next_word = monotonic() + WORD_EVERY
-        while None not in self._outbox:
+        while self._obey() and self._guest.stage is not Stage.ENDED:
+            known = self._guest.known
             try:
-                sock = socket.create_connection((where.host, where.port), timeout=CONNECT_WITHIN)
+                sock, address = self._attempt(RECONNECT_WITHIN if known else CONNECT_WITHIN)
             except OSError as error:
                 tried = error
             else:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(None)
+                self._guest.connected(address)
                 return sock
             now = monotonic()
-            if now >= give_up:
-                kind = UsageError if isinstance(tried, socket.gaierror) else RendezvousTimeoutError
-                raise kind(self._unreachable(tried))
-            if now >= next_word:
+            self._pass_on(self._guest.tick(now)) if known else self._check_patience(now, give_up, tried)
+            if now >= next_word and not known:
                 next_word = now + WORD_EVERY
-                self._tell(Waiting(0, where.low, where.high, self._unreachable(tried), give_up - now))
+                low, high = self._where.low, self._where.high
+                self._tell(Waiting(0, low, high, self._unreachable(tried), give_up - now))
             self._sleep(RETRY)
         return None
+
+    def _check_patience(self, now: float, give_up: float, tried: OSError) -> None:
+        if now >= give_up:
+            kind = UsageError if isinstance(tried, socket.gaierror) else RendezvousTimeoutError
+            raise kind(self._unreachable(tried))
 
     def _unreachable(self, tried: OSError) -> str:
         return (
@@ -149,81 +140,75 @@ class Conversation:
             "or correct --rdzv-endpoint"
         )
 
-    def _no_agent(self, detail: str) -> Exception:
-        """The error about a peer that never said it is an agent: on this machine, who holds the port."""
-        return self._where.taken or RendezvousConnectionError(
-            f"what listens at {self._where} does not answer as an agent does ({detail}); end it, or correct "
-            "--rdzv-endpoint"
-        )
+    def _obey(self) -> bool:
+        """Do what was asked for; False once that was to end."""
+        while self._orders and not self._closing:
+            order = self._orders.popleft()
+            if order is None:
+                self._closing = True
+            else:
+                order(monotonic())
+        return not self._closing
 
     def _converse(self, sock: socket.socket) -> None:
-        sock.sendall(MAGIC + frame("hello", run_id=self._where.run_id))
+        """Talk until the conversation is over, or the connection is; the guest knows which."""
+        guest = self._guest
+        answer_by = monotonic() + ANSWER_WITHIN if self._taken is not None and not guest.known else NEVER
+        sock.setblocking(False)
         self._poll.register(sock, select.POLLIN)
-        frames, next_alive = Frames(), monotonic() + self._where.silence / 3
-        answer_by = monotonic() + ANSWER_WITHIN
-        while True:
-            while self._outbox:
-                data = self._outbox.popleft()
-                if data is None:
+        try:
+            going = True
+            while going or guest.outbox:
+                going = going and self._obey()
+                if not going and guest.stage is not Stage.HEARD:
                     return
-                sock.sendall(data)
-            now = monotonic()
-            if now >= next_alive:
-                sock.sendall(frame("alive"))
-                next_alive = now + self._where.silence / 3
-            self._check_time(now, answer_by)
-            wait = min(next_alive, self._deadline or next_alive) - monotonic()
-            if self._sleep(max(0.0, wait), sock.fileno()) and not self._hear(sock, frames):
-                return
+                now = monotonic()
+                if now >= answer_by and not guest.known and self._taken is not None:
+                    raise self._taken
+                self._pass_on(guest.tick(now))
+                if guest.stage in (Stage.APART, Stage.ENDED):
+                    return
+                self._flush(sock)
+                if going or guest.outbox:
+                    self._listen(sock, min(guest.alarm, answer_by))
+        except (BrokenPipeError, ConnectionError, TimeoutError) as error:
+            self._pass_on(guest.broke(error.strerror or str(error), monotonic()))
+        finally:
+            self._poll.unregister(sock)
+        if guest.stage is Stage.HEARD:
+            guest.stage = Stage.ENDED
+
+    def _flush(self, sock: socket.socket) -> None:
+        outbox = self._guest.outbox
+        while outbox:
+            try:
+                sent = sock.send(outbox)
+            except BlockingIOError:
+                break
+            del outbox[:sent]
+        self._poll.modify(sock, select.POLLIN | (select.POLLOUT if outbox else 0))
+
+    def _listen(self, sock: socket.socket, until: float) -> None:
+        """Wait for the coordinator, an order, or the time; pass on what has come."""
+        if not self._sleep(max(0.0, until - monotonic()), sock.fileno()):
+            return
+        try:
+            data = sock.recv(65536)
+        except BlockingIOError:
+            return
+        now = monotonic()
+        if data:
+            self._pass_on(self._guest.receive(data, now, os.urandom(8).hex()))
+        else:
+            self._pass_on(self._guest.broke("it closed the connection", now))
 
     def _sleep(self, seconds: float, fd: int = -1) -> bool:
-        """Wait for a wake-up, for `fd`, or for the time to pass; whether `fd` is readable."""
-        ready = {number for number, _ in self._poll.poll(seconds * 1000)}
+        """Wait for a wake-up, for `fd`, or for the time to pass; whether `fd` is ready."""
+        ready = {number for number, _ in self._poll.poll(None if seconds == NEVER else seconds * 1000)}
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)
         return fd in ready
 
-    def _check_time(self, now: float, answer_by: float) -> None:
-        if self._where.taken is not None and not self._welcomed and now >= answer_by:
-            raise self._where.taken
-        if self._deadline is None or now < self._deadline:
-            return
-        self._deadline = None
-        allowed = f"{self._where.join_timeout:g} s"
-        if not self._welcomed:
-            raise self._no_agent(f"nothing in {allowed}")
-        raise RendezvousTimeoutError(f"no round formed within {allowed} (--rdzv-conf join_timeout): {self._last_word}")
-
-    def _hear(self, sock: socket.socket, frames: Frames) -> bool:
-        """Take what the coordinator sent; whether there will be more."""
-        data = sock.recv(65536)
-        if data:
-            return all(self._take(message) for message in frames.feed(data))
-        if not self._welcomed:
-            raise self._no_agent("the connection was closed")
-        raise RendezvousConnectionError(
-            f"the node that hosts the job at {self._where} is gone: its agent died, was killed, or lost this node"
-        )
-
-    def _take(self, message: dict[str, Any]) -> bool:
-        """Pass one message on; whether more will come after it."""
-        kind = message.pop("type")
-        if kind == "welcome":
-            self._welcomed = True
-        elif kind == "refused":
-            raise UsageError(f"{self._where} refused this agent: {message['reason']}")
-        elif kind == "seat":
-            self._deadline = None
-            self._tell(Formed(Place(**message)))
-        elif kind == "dismiss":
-            self._tell(Regroup(**message))
-        elif kind == "park":
-            self._deadline = None
-            high = self._where.high
-            self._tell(Waiting(high, self._where.low, high, "the job is full; this node is a spare"))
-        elif kind == "waiting":
-            self._last_word = message["detail"]
-            self._tell(Waiting(**message))
-        elif kind == "end":
-            self._tell(Over(**message))
-        return bool(kind != "end")
+    def _pass_on(self, news: list[News]) -> None:
+        for one in news:
+            self._tell(one)

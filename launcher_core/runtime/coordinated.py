@@ -12,14 +12,12 @@ from typing import NamedTuple
 from launcher_core.hooks.ports import Store
 from launcher_core.model.job import Node
 from launcher_core.model.news import News
-from launcher_core.rules.protocol import frame
+from launcher_core.rules.guest import Guest, Where
 from launcher_core.rules.round import Assign, Limits
-from launcher_core.runtime.conversation import Conversation, Where
+from launcher_core.runtime.conversation import Conversation
 from launcher_core.runtime.coordinator import Coordinator, Terms
-from launcher_core.runtime.serving import PortInUse, PortServer, listen
-
-REASON = 2000
-"""The most letters of a reason that are sent."""
+from launcher_core.runtime.listening import PortInUse, listen, local_address, lookup
+from launcher_core.runtime.serving import PortServer
 
 
 class Spot(NamedTuple):
@@ -28,7 +26,8 @@ class Spot(NamedTuple):
     host: str
     port: int
     hosting: str
-    """"yes", "no", or "maybe": host if the port is free, else be a guest of whoever has it."""
+    """"yes", "no", "maybe": host if the port is free, else be a guest of whoever has it; "unknown": the name has
+    no address yet, and may turn out to be this machine's."""
     why: str
     """Why this node hosts or not, for people."""
     bind: str | None
@@ -37,8 +36,11 @@ class Spot(NamedTuple):
     limits: Limits
     join_timeout: float = 600.0
     close_timeout: float = 30.0
-    silence: float = 15.0
+    interval: float = 0.5
+    silence: float = 1.5
+    host_loss: float = 4.5
     master_addr: str | None = None
+    token: bytes = b""
 
 
 class CoordinatedMeeting:
@@ -61,52 +63,65 @@ class CoordinatedMeeting:
             "meets at": f"{spot.host}, port {port}",
             "hosted here": f"{spot.hosting} ({spot.why})",
             "listens on": "nothing" if spot.hosting == "no" else (spot.bind or "all addresses of this machine"),
+            "agents prove that they know a token": "yes" if spot.token else "no (set PET_RDZV_TOKEN to ask for one)",
             "MASTER_ADDR": spot.master_addr or spot.host,
             "MASTER_PORT": port,
             "join_timeout": f"{spot.join_timeout:g} s",
             "last_call_timeout": f"{spot.limits.last_call:g} s",
             "close_timeout": f"{spot.close_timeout:g} s",
+            "a sign of life every": f"{spot.interval:g} s",
             "a silent node is lost after": f"{spot.silence:g} s",
+            "its workers are gone after": f"{spot.limits.fence:g} s more",
+            "a lost host ends the job after": f"{spot.host_loss:g} s",
         }
 
     def start(self, tell: Callable[[News], None]) -> None:
         """Bind the port if this node hosts, and connect in the background. Raises PortInUse."""
-        spot = self._spot
-        connected, taken = None, None
-        if spot.hosting != "no":
+        spot, taken = self._spot, None
+        if spot.hosting in ("yes", "maybe"):
             try:
-                connected = self._host()
+                self._host()
             except PortInUse as error:
                 if spot.hosting == "yes":
                     raise
                 taken = error
         limits = spot.limits
         where = Where(
-            spot.host, spot.port, spot.run_id, limits.low, limits.high, spot.join_timeout, spot.silence, taken
+            spot.host,
+            spot.port,
+            spot.run_id,
+            limits.low,
+            limits.high,
+            spot.join_timeout,
+            spot.interval,
+            spot.silence,
+            spot.host_loss,
+            spot.token,
         )
-        self._conversation = Conversation(where, tell, connected)
+        self._conversation = Conversation(where, tell, self._reach, taken)
 
     def join(self, node: Node) -> None:
         """Ask for a place; the answer is Formed, Over or Trouble."""
-        if self._conversation is not None:
-            self._conversation.expect_round()
-        self._send(frame("join", node=node._asdict()))
+        self._ask(lambda guest, now: guest.join(node, now))
 
     def failed(self, round: int, reason: str) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._send(frame("failed", round=round, reason=reason[:REASON]))
+        self._ask(lambda guest, now: guest.failed(round, reason))
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""
-        self._send(frame("finished", round=round))
+        self._ask(lambda guest, now: guest.finished(round))
 
     def leave(self, reason: str) -> None:
         """Go away. When this node hosts, the job cannot go on without it and is closed."""
-        self._send(frame("leave" if self._server is None else "close", reason=reason[:REASON]))
+        if self._server is not None:
+            self.abandon(reason)
+        else:
+            self._ask(lambda guest, now: guest.leave(reason))
 
     def abandon(self, reason: str) -> None:
         """End the job as failed; the answer is Over."""
-        self._send(frame("close", reason=reason[:REASON]))
+        self._ask(lambda guest, now: guest.end_job(reason))
 
     def close(self) -> None:
         """Release everything. The host stays until the others were told, at most close_timeout seconds."""
@@ -121,20 +136,34 @@ class CoordinatedMeeting:
                 self._server.stop()
                 self._server = None
 
-    def _send(self, data: bytes) -> None:
+    def _ask(self, order: Callable[[Guest, float], object]) -> None:
         if self._conversation is not None:
-            self._conversation.send(data)
+            self._conversation.ask(order)
 
-    def _host(self) -> socket.socket:
-        """Begin to serve; this node's own connection to the coordinator. Raises PortInUse."""
+    # --- called by the helper thread, once there is one ----------------------------------------------------
+
+    def _reach(self, seconds: float) -> tuple[socket.socket, str]:
+        """A connection to the coordinator, and the address it was reached at. Raises OSError."""
+        spot = self._spot
+        if self._server is None and spot.hosting == "unknown" and local_address(spot.host):
+            self._host()
+        if self._server is not None:
+            ours, theirs = socket.socketpair()
+            self._server.attach(theirs)
+            return ours, spot.host
+        sock = socket.create_connection((spot.host, spot.port), timeout=seconds)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Of several addresses of a name, workers get the one that was reached.
+        several = len({found[4][0] for found in lookup(spot.host)}) > 1
+        return sock, sock.getpeername()[0] if several else spot.host
+
+    def _host(self) -> None:
+        """Begin to serve. Raises PortInUse."""
         spot = self._spot
         server = PortServer(listen(spot.bind, spot.port), [])
-        terms = Terms(spot.run_id, spot.limits, spot.master_addr or spot.host, spot.silence)
+        terms = Terms(spot.run_id, spot.limits, spot.master_addr or "", spot.interval, spot.silence, spot.token)
         coordinator = Coordinator(server, self._store, terms, self._assign)
         coordinator.on_empty = self._guests_left.set
         server.replace(None, coordinator)
         server.start()
-        ours, theirs = socket.socketpair()
-        server.attach(theirs)
         self._server, self._coordinator = server, coordinator
-        return ours

@@ -6,16 +6,17 @@ store service of its own, so that no key of an earlier attempt can be read.  It 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from launcher_core.hooks.ports import Peer, Service, Store
 from launcher_core.model.job import Node
+from launcher_core.rules import proof
 from launcher_core.rules import round as rounds
-from launcher_core.rules.protocol import MAGIC, Frames, frame
+from launcher_core.rules.protocol import MAGIC, MAX_ASKED, Frames, frame
 from launcher_core.rules.round import Assign, Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
-from launcher_core.runtime.serving import PortServer
 
 WAITING_EVERY = 10.0
 """Seconds between two lines about a round that does not form."""
@@ -26,16 +27,48 @@ class Terms(NamedTuple):
 
     run_id: str
     limits: Limits
-    master_addr: str
-    """The address that workers are given; the port is the server's."""
-    silence: float
+    master_addr: str = ""
+    """The address that workers are given; the port is the server's. "": each node's is where it reached the host."""
+    interval: float = 0.5
+    """Seconds between two signs of life."""
+    silence: float = 1.5
     """Seconds without a word from a node until it counts as lost."""
+    token: bytes = b""
+    """What every agent has to prove that it knows; b"": nothing."""
+
+
+class Server(Protocol):
+    """What the coordinator needs of the port that it is served at, and of time. See PortServer."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+
+    def call(self, function: Callable[[], object]) -> bool:
+        """Have this run soon."""
+
+    def call_at(self, when: float, function: Callable[[], object]) -> Any:
+        """Have this run at that time; what it returns is taken by `cancel`."""
+
+    def cancel(self, alarm: Any) -> None:
+        """Take it back."""
+
+    def replace(self, old: Service | None, new: Service) -> None:
+        """Serve `new` instead of `old`."""
 
 
 class Coordinator:
     """A Service of the job's port. Everything runs in the serving thread, but `members` may be read anywhere."""
 
-    def __init__(self, server: PortServer, store: Store | None, terms: Terms, assign: Assign | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        store: Store | None,
+        terms: Terms,
+        assign: Assign | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.clock = clock
         self._server = server
         self._store = store
         self._served: Service | None = None
@@ -59,16 +92,29 @@ class Coordinator:
 
     # --- what sessions ask for --------------------------------------------------------------------------
 
-    def refusal(self, run_id: object) -> str:
-        """Why an agent of that job may not take part; "" when it may."""
-        if run_id == self._terms.run_id:
-            return ""
-        return f"another job runs here: its id is {self._terms.run_id!r}, not {run_id!r} (--rdzv-id)"
+    def challenge(self, nonce: str) -> bytes:
+        """What an agent has to answer first."""
+        return frame("challenge", nonce=nonce, token=bool(self._terms.token))
 
-    @property
-    def welcome(self) -> bytes:
-        """The first answer to an agent that may take part."""
-        return frame("welcome", silence=self._terms.silence)
+    def refusal(self, hello: dict[str, Any], nonce: str) -> str:
+        """Why the agent that says this may not take part; "" when it may."""
+        terms, run_id, theirs = self._terms, hello.get("run_id"), str(hello.get("nonce"))
+        if terms.token:
+            given = hello.get("proof")
+            if given is None:
+                return "it asks for the job's token: set PET_RDZV_TOKEN, or --rdzv-conf token_file=PATH, as on the host"
+            if not proof.holds(str(given), terms.token, "guest", str(run_id), nonce, theirs):
+                return "the job's token is another one (PET_RDZV_TOKEN or --rdzv-conf token_file), or its --rdzv-id"
+        if run_id == terms.run_id:
+            return ""
+        return f"another job runs here: its id is {terms.run_id!r}, not {run_id!r} (--rdzv-id)"
+
+    def welcome(self, hello: dict[str, Any]) -> bytes:
+        """The answer to an agent that may take part."""
+        token, nonce = self._terms.token, os.urandom(8).hex() if self._terms.token else ""
+        shown = proof.of(token, "host", self._terms.run_id, str(hello.get("nonce")), nonce) if token else ""
+        terms = self._terms
+        return frame("welcome", silence=terms.silence, interval=terms.interval, nonce=nonce, proof=shown)
 
     def seen(self, session: AgentSession) -> None:
         """Bind a node to its connection; a second connection of the same node replaces the first."""
@@ -79,7 +125,7 @@ class Coordinator:
     def change(self, change: Change) -> None:
         """Apply one change and tell everybody concerned."""
         before = self._round.phase
-        self._round, told = rounds.apply(self._round, change, monotonic(), self._terms.limits, self._assign)
+        self._round, told = rounds.apply(self._round, change, self.clock(), self._terms.limits, self._assign)
         if self._round.phase is Phase.RUNNING and before is not Phase.RUNNING:
             self._serve_anew()
         for outcome in told:
@@ -94,7 +140,7 @@ class Coordinator:
             return
         del self._sessions[session.node.id]
         self.members = len(self._sessions)
-        self.change(rounds.Leave(session.node.id, reason))
+        self.change(rounds.Leave(session.node.id, reason, session.silent))
         if not self._sessions:
             self.on_empty()
 
@@ -112,7 +158,7 @@ class Coordinator:
         self.change(rounds.Tick())
 
     def _every_so_often(self) -> None:
-        now = monotonic()
+        now = self.clock()
         if self._round.phase is Phase.GATHERING:
             for node in self._round.here:
                 self._sessions[node.id].waiting(self._round, self._terms.limits, now)
@@ -123,9 +169,10 @@ class Coordinator:
 
         In two looks: if this process was stopped meanwhile, what the node said is only read after the first.
         """
-        now, silence = monotonic(), self._terms.silence
+        now, silence = self.clock(), self._terms.silence
         due = session.heard + silence * 2 / 3
         if now >= due and session.doubted:
+            session.silent = True
             session.drop(f"nothing was heard of it for {silence:g} seconds")
             return
         session.doubted = now >= due
@@ -154,24 +201,29 @@ class AgentSession:
         self._coordinator = coordinator
         self._peer = peer
         self._magic = bytearray()
-        self._frames = Frames()
+        self._frames = Frames(MAX_ASKED)
+        self._nonce = ""
         self._welcome = False
         self._why_gone = "its connection broke"
         self.node: Node | None = None
-        self.heard = monotonic()
+        self.silent = False
+        self.heard = coordinator.clock()
         self.doubted = False
         self.alarm: Any = None
         coordinator.expire(self)
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes; raises ValueError on nonsense."""
-        self.heard = monotonic()
+        self.heard = self._coordinator.clock()
         if len(self._magic) < len(MAGIC):
             need = len(MAGIC) - len(self._magic)
             self._magic += data[:need]
             data = data[need:]
             if not MAGIC.startswith(bytes(self._magic)):
                 raise ValueError(f"not an agent of this version: {bytes(self._magic)!r}")
+            if len(self._magic) == len(MAGIC):
+                self._nonce = os.urandom(8).hex()
+                self._peer.send(self._coordinator.challenge(self._nonce))
         for message in self._frames.feed(data):
             self._take(message)
 
@@ -219,12 +271,18 @@ class AgentSession:
         kind = message["type"]
         if not self._welcome:
             self._hello(kind, message)
-        elif kind == "join":
-            self.node = _node(message["node"])
+        elif kind == "ok":
+            self._peer.send(frame("ok", n=_number(message, "n")))
+        elif kind in ("join", "resume"):
+            node = _node(message.get("node"))
+            if self.node is not None and self.node.id != node.id:
+                raise ValueError(f"{self.node.name} turned into {node.name}")
+            self.node = node
             self._coordinator.seen(self)
-            self._coordinator.change(rounds.Join(self.node))
-        elif kind == "alive":
-            pass
+            joins = kind == "join"
+            self._coordinator.change(
+                rounds.Join(self.node, _past(message)) if joins else rounds.Resume(self.node, _number(message, "round"))
+            )
         elif kind == "leave":
             self.drop(_text(message, "reason"))
         elif kind == "close":
@@ -237,17 +295,15 @@ class AgentSession:
     def _hello(self, kind: str, message: dict[str, Any]) -> None:
         if kind != "hello":
             raise ValueError(f"message {kind!r} came before hello")
-        refusal = self._coordinator.refusal(message.get("run_id"))
+        refusal = self._coordinator.refusal(message, self._nonce)
         if refusal:
             self.refuse(refusal)
             return
         self._welcome = True
-        self._peer.send(self._coordinator.welcome)
+        self._peer.send(self._coordinator.welcome(message))
 
     def _report(self, kind: str, id: str, message: dict[str, Any]) -> None:
-        number = message.get("round")
-        if not isinstance(number, int):
-            raise ValueError(f"round {number!r} is not a number")
+        number = _number(message, "round")
         if kind == "failed":
             self._coordinator.change(rounds.Failed(id, number, _text(message, "reason")))
         else:
@@ -258,13 +314,29 @@ def _text(message: dict[str, Any], key: str) -> str:
     return str(message.get(key, ""))[:2000]
 
 
+def _number(message: dict[str, Any], key: str) -> int:
+    value = message.get(key)
+    if type(value) is not int:
+        raise ValueError(f"{key} {value!r} is not a number")
+    return value
+
+
+def _past(message: dict[str, Any]) -> tuple[int, int] | None:
+    past = message.get("past")
+    if past is None:
+        return None
+    if not (isinstance(past, list) and len(past) == 2 and all(type(one) is int and one >= 0 for one in past)):
+        raise ValueError(f"past {past!r} is not a round and a number of restarts")
+    return past[0], past[1]
+
+
 def _node(fields: Any) -> Node:
     try:
         node = Node(**fields)
     except TypeError as error:
         raise ValueError(f"not a node: {fields!r}") from error
     texts = isinstance(node.id, str) and isinstance(node.name, str) and isinstance(node.role, str)
-    size = isinstance(node.local_world_size, int) and node.local_world_size > 0
+    size = type(node.local_world_size) is int and 0 < node.local_world_size < 1 << 20
     rank = node.node_rank is None or (isinstance(node.node_rank, int) and node.node_rank >= 0)
     if not (texts and size and rank):
         raise ValueError(f"not a node: {fields!r}")

@@ -69,6 +69,18 @@ def lookup(host: str, port: int = 0) -> list[Any]:
     return socket.getaddrinfo(host.encode() if host.isascii() else host, port, type=socket.SOCK_STREAM)
 
 
+def local_address(host: str) -> str:
+    """The first address of `host` that this machine can bind; "" when there is none. Raises gaierror."""
+    for family, kind, protocol, _, address in lookup(host):
+        with socket.socket(family, kind, protocol) as probe:
+            try:
+                probe.bind((address[0], 0, *address[2:]))
+            except OSError:
+                continue
+            return str(address[0])
+    return ""
+
+
 def _resolve(host: str) -> dict[_Address, socket.AddressFamily]:
     try:
         found = lookup(host)

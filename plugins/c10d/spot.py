@@ -2,73 +2,111 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher_core.rules.endpoint import is_loopback, parse_endpoint
 from launcher_core.rules.round import Limits
+from launcher_core.rules.worker_env import TOKEN_VARIABLE
 from launcher_core.runtime.coordinated import Spot
-from launcher_core.runtime.listening import lookup
+from launcher_core.runtime.listening import local_address, lookup
 from launcher_plugins.c10d import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from launcher_core.model.settings import RendezvousParameters
 
 
+class Hosting(NamedTuple):
+    """Whether this node hosts, as Spot has it, and why."""
+
+    how: str
+    why: str
+
+
 def choose_spot(params: RendezvousParameters) -> Spot:
     """The meeting place that the parameters describe. Raises ValueError for a value that makes no sense."""
     host, port = parse_endpoint(params.endpoint or "localhost", default_port=DEFAULT_PORT)
-    hosting, why = _hosting(params.get_as_bool("is_host"), host, port, params.max_nodes)
-    interval = params.get_as_seconds("keep_alive_interval", 5)
+    how, why = _hosting(params.get_as_bool("is_host"), host, port, params.max_nodes)
+    interval = params.get_as_seconds("keep_alive_interval", 0.5)
+    silence = interval * params.get_as_seconds("keep_alive_max_attempt", 3)
     limits = Limits(
         params.min_nodes,
         params.max_nodes,
         params.get_as_seconds("last_call_timeout", 30),
         int(params.get("max_restarts", 0)),
+        fence=silence / 3,
     )
     return Spot(
         host=host,
         port=port,
-        hosting=hosting,
+        hosting=how,
         why=why,
         bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
         limits=limits,
         join_timeout=params.get_as_seconds("join_timeout", 600),
         close_timeout=params.get_as_seconds("close_timeout", 30),
-        silence=interval * params.get_as_seconds("keep_alive_max_attempt", 3),
+        interval=interval,
+        silence=silence,
+        host_loss=max(params.get_as_seconds("host_loss_timeout", 4.5), 2 * silence),
         master_addr=params.local_addr,
+        token=_token(params.get("token_file")),
     )
 
 
-def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> tuple[str, str]:
+def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> Hosting:
     if wish is not None:
-        return ("yes" if wish else "no"), "is_host says so"
+        return Hosting("yes" if wish else "no", "is_host says so")
     try:
-        local = _local_address(host)
+        local = local_address(host)
     except socket.gaierror as error:
         if max_nodes == 1:
             raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct --rdzv-endpoint") from error
-        return "no", f"{host} is not known here ({error.strerror}), perhaps not yet"
+        if _is_own_name(host):
+            return Hosting("maybe", f"{host} is this machine's own name")
+        return Hosting("unknown", f"{host} is not known here ({error.strerror}), perhaps not yet")
     if not local and port == 0:
         raise ValueError(
             f"{host} is not an address of this machine, and port 0 is only known to the one that binds it; name the "
             f"port, as in {host}:{DEFAULT_PORT}"
         )
     if not local:
-        return "no", f"{host} is not an address of this machine"
+        return Hosting("no", f"{host} is not an address of this machine")
+    if max_nodes > 1 and not is_loopback(host):
+        _refuse_loopback(host)
     if port == 0:
-        return "yes", f"{host} is this machine, and port 0 is only known here"
-    return "maybe", f"{local} is bound on this machine; another agent here may have the port already"
+        return Hosting("yes", f"{host} is this machine, and port 0 is only known here")
+    return Hosting("maybe", f"{local} is bound on this machine; another agent here may have the port already")
 
 
-def _local_address(host: str) -> str:
-    """The first address of `host` that this machine can bind; "" when there is none. Raises gaierror."""
-    for family, kind, protocol, _, address in lookup(host):
-        with socket.socket(family, kind, protocol) as probe:
-            try:
-                probe.bind((address[0], 0, *address[2:]))
-            except OSError:
-                continue
-            return str(address[0])
-    return ""
+def _is_own_name(host: str) -> bool:
+    own = socket.gethostname().lower()
+    return host.lower() in (own, own.partition(".")[0])
+
+
+def _refuse_loopback(host: str) -> None:
+    """Raise ValueError for a name that is only this machine's loopback, where it is meant to be another machine's.
+
+    Debian has a machine's own name at 127.0.1.1, which is fine: the others have it elsewhere.
+    """
+    found = sorted({str(address[0]) for *_, address in lookup(host)})
+    if all(map(is_loopback, found)) and not _is_own_name(host):
+        raise ValueError(
+            f"{host} is {', '.join(found)} here, which other nodes cannot reach: each would wait for itself; correct "
+            "/etc/hosts or --rdzv-endpoint, or say who hosts with --rdzv-conf is_host=yes"
+        )
+
+
+def _token(path: str | None) -> bytes:
+    """The secret that agents prove to know; b"" for none. Raises ValueError when it was promised and is not there."""
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE, "").encode()
+    try:
+        with open(path, "rb") as file:
+            token = file.read(4096).strip()
+    except OSError as error:
+        raise ValueError(f"token_file={path}: {error.strerror}") from error
+    if not token:
+        raise ValueError(f"token_file={path}: the file is empty")
+    return token

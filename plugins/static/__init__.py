@@ -52,7 +52,7 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
         why=f"this is node {rank}; node 0 hosts",
         bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
-        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True),
+        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True, fence=0.5),
         join_timeout=float(params.get("timeout", 900)),
     )
     return CoordinatedMeeting(spot, store)

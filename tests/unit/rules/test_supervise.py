@@ -7,7 +7,7 @@ from signal import SIGINT, SIGKILL, SIGTERM
 import pytest
 
 from launcher_core.model.job import Place, WorkerExit
-from launcher_core.model.news import Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Formed, Over, Regroup, Trouble, Waiting
 from launcher_core.rules.steps import (
     EVENTS,
     Alarm,
@@ -36,6 +36,7 @@ WHY = "rank 1 (local rank 1, pid 101) exited with code 3"
 ONE_OF_EACH = (
     Formed(PLACE),
     Regroup(0, "host-b joined"),
+    Cut("no answer"),
     Over(False, "boom"),
     Waiting(1, 1, 2, ""),
     Trouble(ConnectionError("gone")),
@@ -205,3 +206,36 @@ def test_a_spare_that_was_not_needed_is_done_without_an_error():
     agent, _ = after(Waiting(2, 1, 2, "spare"), over)
 
     assert (agent.state, agent.verdict, agent.error) == (State.DONE, over, None)
+
+
+# --- cut off ---------------------------------------------------------------------------------------------
+
+CUT = Cut("no answer")
+
+
+def test_a_node_that_is_cut_off_kills_its_workers_and_joins_again():
+    agent, effects = after(Formed(PLACE), CUT)
+    assert effects == (Say(CUT), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
+
+    agent, effects = after(Formed(PLACE), CUT, *(ended(rank, -9, stopped=True) for rank in range(3)))
+    assert (agent.state, effects) == (State.JOINING, (Disarm(), Sweep(), Join()))
+
+
+def test_workers_that_are_asked_to_stop_are_killed_when_the_node_is_cut_off():
+    _, effects = after(Formed(PLACE), Regroup(0, "host-b joined"), ended(1, -15, stopped=True), CUT)
+    assert effects == (Say(CUT), Kill(SIGKILL, (0, 2)), Arm(Alarm.REAP, 7))
+
+
+def test_a_node_that_is_told_the_end_and_then_cut_off_does_not_join_again():
+    agent, _ = after(Formed(PLACE), Over(False, "boom"), CUT, *(ended(rank, -9, stopped=True) for rank in range(3)))
+    assert agent.state is State.DONE
+
+
+def test_a_node_that_failed_and_is_cut_off_before_the_verdict_joins_again():
+    agent, effects = after(Formed(PLACE), FAILED, ended(0, -15, stopped=True), ended(2, -15, stopped=True), CUT)
+    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(CUT), Join()))
+
+
+def test_at_the_exit_barrier_a_cut_changes_nothing():
+    agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), CUT)
+    assert (agent.state, effects) == (State.FINISHING, (Say(CUT),))
