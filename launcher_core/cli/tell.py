@@ -62,7 +62,7 @@ class Teller:
 
 def _waiting(about: Waiting) -> str:
     span = f"{about.low}" if about.low == about.high else f"{about.low} to {about.high}"
-    left = "" if about.seconds_left is None else f"; {about.seconds_left:.0f} s left"
+    left = "" if about.seconds_left is None else f"; {about.then} in {about.seconds_left:.0f} s"
     return f"waiting: {about.have} of {span} nodes are here; {about.detail}{left}"
 
 

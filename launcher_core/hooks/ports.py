@@ -92,10 +92,15 @@ class Recorder(Protocol):
 # --- services on the job's one port ----------------------------------------------------------------------
 
 
+ATTACHED = "attached"
+"""The address of a peer that is another thread of this process."""
+
+
 class Peer(Protocol):
     """One client's connection, as its session sees it. Methods are called by the serving thread only."""
 
     address: str
+    """Where it comes from; ATTACHED for one inside this process."""
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the client; never blocks."""

@@ -43,6 +43,8 @@ class Waiting(Value):
     high: int
     detail: str
     seconds_left: float | None = None
+    then: str = ""
+    """What happens when they are over."""
 
 
 class Trouble(Value):

@@ -23,6 +23,7 @@ from launcher_core.rules.protocol import MAGIC, Frames, frame
 NEVER = float("inf")
 SIGNS = 10
 """Signs of life are numbered up to this; the lease is over long before a number comes again."""
+GIVES_UP = "this node gives up"
 REASON = 2000
 """The most letters of a reason that are sent."""
 
@@ -84,6 +85,7 @@ class Guest:
         """Signs of life without an answer, and when they were sent."""
         self._count = 0
         self._next_sign = NEVER
+        self._inside = False
         self._greeted_at = 0.0
         self._alive_at = NEVER
         """When the newest sign that was answered had been sent."""
@@ -128,8 +130,9 @@ class Guest:
 
     # --- what happens to the connection -----------------------------------------------------------------
 
-    def connected(self, address: str = "") -> None:
-        """There is a new connection, to that address."""
+    def connected(self, address: str = "", *, inside: bool = False) -> None:
+        """There is a new connection, to that address; `inside` this process, where no signs of life are needed."""
+        self._inside = inside
         self.stage = Stage.GREETING
         self.address = address or self.where.host
         self._frames = Frames()
@@ -155,12 +158,13 @@ class Guest:
             return []
         if not self._known:
             raise RendezvousConnectionError(self.no_agent(why))
+        heard = self.stage is Stage.HEARD
         self._give_up = min(self._give_up, now + self.where.host_loss)
         self._next_sign = NEVER
         self.stage = Stage.APART
         self.outbox.clear()
         self._signs.clear()
-        return [Cut(f"this node was cut off from the host at {self.where}: {why}")]
+        return [] if not heard else [Cut(f"this node was cut off from the host at {self.where}: {why}")]
 
     def tick(self, now: float) -> list[News]:
         """Send a sign of life when it is time; raises when the time for a round or for a host is over."""
@@ -195,10 +199,10 @@ class Guest:
         elif kind == "ok":
             self._alive_at = self._signs.pop(message["n"], self._alive_at)
         elif self.stage is Stage.HEARD:
-            return self._told(kind, message)
+            return self._told(kind, message, now)
         return None
 
-    def _told(self, kind: str, message: dict[str, Any]) -> News | None:
+    def _told(self, kind: str, message: dict[str, Any], now: float) -> News | None:
         if kind == "seat":
             self._waits, self.join_by = False, NEVER
             message["master_addr"] = message["master_addr"] or self.address
@@ -212,7 +216,10 @@ class Guest:
             return Waiting(self.where.high, self.where.low, self.where.high, "the job is full; this node is a spare")
         if kind == "waiting":
             self.last_word = message["detail"]
-            return Waiting(**message)
+            told = Waiting(**message)
+            if told.seconds_left is None and self.join_by != NEVER:
+                return told._replace(seconds_left=self.join_by - now, then=GIVES_UP)
+            return told
         if kind == "end":
             self.stage, self.join_by, self._next_sign = Stage.ENDED, NEVER, NEVER
             return Over(**message)
@@ -239,7 +246,10 @@ class Guest:
         self.where = where._replace(silence=silence, interval=interval, host_loss=max(where.host_loss, 2 * silence))
         self.stage, self._known, self._give_up = Stage.HEARD, True, NEVER
         self._alive_at = self._greeted_at
-        self._sign(now)
+        if self._inside:
+            self._alive_at = NEVER
+        else:
+            self._sign(now)
         if self._waits:
             self.outbox += self._request()
         elif self._node is not None and self._report and self._place is not None:

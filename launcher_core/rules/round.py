@@ -19,6 +19,9 @@ from launcher_core.model.job import Node
 from launcher_core.model.value import Value
 from launcher_core.rules import ranks
 
+LISTED = 8
+"""The most nodes that a line names."""
+
 
 class Phase(Enum):
     """Where a job stands."""
@@ -355,7 +358,19 @@ def missing(round: Round, limits: Limits) -> str:
     """What a gathering round waits for, in words."""
     if round.expected:
         names = [node.name for node in round.seated if node.id in round.expected]
-        return "waiting for " + ", ".join(names) + " to come back"
-    if len(round.here) < limits.low:
-        return f"{limits.low - len(round.here)} more needed"
-    return f"enough to start; up to {limits.high - len(round.here)} more may join until the last call ends"
+        return f"waiting for {_listed(names)} to come back"
+    here = _listed([node.name for node in round.here])
+    if len(round.here) >= limits.low:
+        return f"here: {here}; up to {limits.high - len(round.here)} more may join until the last call ends"
+    if limits.fixed_ranks:
+        free = set(range(limits.high)) - {node.node_rank for node in round.here}
+        return f"here: {here}; node ranks that are missing: {_listed([str(rank) for rank in sorted(free)])}"
+    lost = [node.name for node in round.seated if node.id not in _ids(round.here)]
+    came = f"; were here before: {_listed(lost)}" if lost else ""
+    return f"here: {here}; {limits.low - len(round.here)} more needed{came}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, but not all of very many."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"

@@ -14,7 +14,7 @@ from time import monotonic
 
 from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousTimeoutError, UsageError
 from launcher_core.model.news import News, Trouble, Waiting
-from launcher_core.rules.guest import NEVER, Guest, Stage, Where
+from launcher_core.rules.guest import GIVES_UP, NEVER, Guest, Stage, Where
 
 RETRY = 0.2
 """Seconds between two attempts to reach a host that is not there yet."""
@@ -30,7 +30,10 @@ WORD_EVERY = 10.0
 """Seconds between two lines about a host that cannot be reached."""
 
 Attempt = Callable[[float], tuple[socket.socket, str]]
-"""Connects within so many seconds: the socket, and the address that was reached. Raises OSError."""
+"""Connects within so many seconds: the socket, and the address that was reached, "" for one inside this process.
+
+Raises OSError.
+"""
 
 
 class Conversation:
@@ -118,14 +121,14 @@ class Conversation:
             except OSError as error:
                 tried = error
             else:
-                self._guest.connected(address)
+                self._guest.connected(address, inside=not address)
                 return sock
             now = monotonic()
             self._pass_on(self._guest.tick(now)) if known else self._check_patience(now, give_up, tried)
             if now >= next_word and not known:
                 next_word = now + WORD_EVERY
                 low, high = self._where.low, self._where.high
-                self._tell(Waiting(0, low, high, self._unreachable(tried), give_up - now))
+                self._tell(Waiting(0, low, high, self._unreachable(tried), give_up - now, GIVES_UP))
             self._sleep(RETRY)
         return None
 

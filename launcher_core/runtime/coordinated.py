@@ -150,7 +150,7 @@ class CoordinatedMeeting:
         if self._server is not None:
             ours, theirs = socket.socketpair()
             self._server.attach(theirs)
-            return ours, spot.host
+            return ours, ""
         sock = socket.create_connection((spot.host, spot.port), timeout=seconds)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Of several addresses of a name, workers get the one that was reached.

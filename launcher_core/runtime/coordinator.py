@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from launcher_core.hooks.ports import Peer, Service, Store
+from launcher_core.hooks.ports import ATTACHED, Peer, Service, Store
 from launcher_core.model.job import Node
 from launcher_core.rules import proof
 from launcher_core.rules import round as rounds
@@ -210,7 +210,8 @@ class AgentSession:
         self.heard = coordinator.clock()
         self.doubted = False
         self.alarm: Any = None
-        coordinator.expire(self)
+        if peer.address != ATTACHED:  # one in this process lives as long as this does
+            coordinator.expire(self)
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes; raises ValueError on nonsense."""
@@ -264,8 +265,9 @@ class AgentSession:
         """Send how far a gathering round is."""
         left = None if round.deadline is None else round.deadline - now
         detail = rounds.missing(round, limits)
+        then = "" if left is None else "the round starts with these"
         fields = {"have": len(round.here), "low": limits.low, "high": limits.high}
-        self._peer.send(frame("waiting", detail=detail, seconds_left=left, **fields))
+        self._peer.send(frame("waiting", detail=detail, seconds_left=left, then=then, **fields))
 
     def _take(self, message: dict[str, Any]) -> None:
         kind = message["type"]

@@ -230,6 +230,8 @@ class RegisterMeeting:
         if self._join_by is not None and now >= self._join_by:
             raise RendezvousTimeoutError(f"no round formed within {self._terms.join_timeout:g} s: {detail}")
         if now >= self._next_word > 0:
-            self._tell(Waiting(len(round.here), limits.low, limits.high, detail))
+            left = None if self._join_by is None else self._join_by - now
+            then = "" if left is None else "this node gives up"
+            self._tell(Waiting(len(round.here), limits.low, limits.high, detail, left, then))
         if now >= self._next_word:
             self._next_word = now + WAITING_EVERY

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 
-from launcher_core.hooks.ports import Service, Session
+from launcher_core.hooks.ports import ATTACHED, Service, Session
 from launcher_core.runtime.alarms import Alarm, Alarms
 from launcher_core.runtime.listening import PortInUse, listen
 from launcher_core.runtime.readiness import IN, OUT, Readiness
@@ -90,7 +90,7 @@ class PortServer:
 
     def attach(self, sock: socket.socket) -> None:
         """Serve a socket that is connected already, and is the server's from now on. Any thread."""
-        if not self.call(lambda: self._adopt(sock, "attached")):
+        if not self.call(lambda: self._adopt(sock, ATTACHED)):
             sock.close()
 
     def call(self, function: Callable[[], object]) -> bool:

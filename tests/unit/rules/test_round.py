@@ -270,3 +270,32 @@ def test_a_restart_does_not_wait_for_a_node_that_finished_and_left():
 
     state, told = apply(state, Join(node("b")), 4, limits)
     assert [(one.to, one.round, one.group_world_size) for one in told] == [("b", 1, 1)]
+
+
+# --- what a gathering round waits for --------------------------------------------------------------------
+
+
+def test_a_wait_says_who_is_here_and_how_many_are_needed():
+    limits = Limits(3, 3)
+    state, _ = play(limits, (0, Join(node("a"))))
+    assert missing(state, limits) == "here: host-a; 2 more needed"
+
+
+def test_a_wait_after_a_loss_says_who_was_here_before():
+    limits = Limits(2, 2)
+    state, _ = apply(running(limits, node("a"), node("b")), Leave("b", "lost"), 1, limits)
+    state, _ = apply(state, Join(node("a")), 2, limits)
+    assert missing(state, limits) == "here: host-a; 1 more needed; were here before: host-b"
+
+
+def test_a_wait_for_fixed_ranks_names_them():
+    limits = Limits(4, 4, fixed_ranks=True)
+    state, _ = play(limits, (0, Join(node("c", node_rank=2))))
+    assert missing(state, limits) == "here: host-c; node ranks that are missing: 0, 1, 3"
+
+
+def test_a_line_does_not_name_very_many():
+    limits = Limits(40, 40)
+    state, _ = play(limits, *((0, Join(node(str(rank)))) for rank in range(30)))
+    assert missing(state, limits).startswith("here: host-0, host-1, ")
+    assert missing(state, limits).endswith(", host-7 and 22 more; 10 more needed")
