@@ -55,7 +55,7 @@ def describe(error: BaseException, seconds: float) -> dict[str, Any]:
     import traceback
 
     kind = type(error)
-    callstack = "".join(traceback.format_exception(kind, error, without_our_frames(error.__traceback__)))
+    callstack = "".join(traceback.format_exception(kind, error, without_our_frames(error)))
     return {
         "message": {
             "message": f"{kind.__name__}: {_text(error)}",
@@ -137,15 +137,16 @@ def _timestamp(data: Mapping[str, Any], fallback: float) -> int:
         return int(fallback)
 
 
-def without_our_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the user's first frame on; all of it when there is none.
+def without_our_frames(error: BaseException) -> TracebackType | None:
+    """The exception's traceback from the user's first frame on; all of it when there is none.
 
-    What the launcher did to get there (its worker package, a start method, runpy) says nothing.
+    What the launcher did to get there (its worker package, a start method, runpy) says nothing. Of a script that is
+    no Python nothing is left: the place is in the error.
     """
-    rest = trace
+    rest = error.__traceback__
     while rest is not None and rest.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         rest = rest.tb_next
-    return rest or trace
+    return rest if rest or isinstance(error, SyntaxError) else error.__traceback__
 
 
 def _text(error: BaseException) -> str:

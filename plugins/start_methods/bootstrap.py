@@ -144,6 +144,6 @@ def show(error: BaseException) -> None:
     """Print the traceback from the user's first frame on: what was done here to get there says nothing."""
     from launcher_core.worker.error_file import without_our_frames
 
-    trace = None if isinstance(error, UnsendableValue) else without_our_frames(error.__traceback__)
+    trace = None if isinstance(error, UnsendableValue) else without_our_frames(error)
     error = error.with_traceback(trace)
     sys.excepthook(type(error), error, error.__traceback__)

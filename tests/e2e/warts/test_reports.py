@@ -87,6 +87,19 @@ def test_an_exception_is_shown_though_the_script_knows_of_no_launcher(
     assert "To enable traceback" not in text
 
 
+@pytest.mark.parametrize("how", [[], ["--run-path"]])
+def test_a_script_that_is_no_python_is_told_without_the_launchers_own_code(
+    launcher: Launcher, script: Script, how: list[str]
+) -> None:
+    worker = script("def load(shard:\n    pass\n")
+    result = launcher.run(*how, worker, env=QUIET)
+    text = report(result, worker)
+    line = worker.read_text().splitlines().index("def load(shard:") + 1
+    assert f"\n  where    {worker}:{line}\n               def load(shard:\n" in text
+    assert result.err.startswith(f'  File "{worker}", line {line}\n')
+    assert "Traceback" not in result.err
+
+
 def test_the_end_of_stderr_is_shown_of_a_program_that_is_not_python(launcher: Launcher, tmp_path: Path) -> None:
     program = tmp_path / "solver.sh"
     program.write_text('#!/bin/sh\necho "residual 1e9" >&2\necho "diverged at step 3" >&2\nexit 7\n')
