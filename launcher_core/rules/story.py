@@ -83,7 +83,7 @@ def report(
         *_stopped([other for other in others if other.stopped]),
         *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
     ]
-    shown = failed.error.lines if failed.error else ()
+    shown = _told(failed.error) if failed.error else ()
     parts = [
         [_title(name, failed, hostname)],
         facts,
@@ -246,6 +246,15 @@ def _first_lines(text: str) -> list[str]:
     if len(lines) <= MESSAGE_LINES:
         return lines
     return [*lines[:MESSAGE_LINES], f"... {len(lines) - MESSAGE_LINES} more lines"]
+
+
+def _told(error: PythonError) -> list[str]:
+    """The printed traceback with no more of a long message than the cause has: its frames are what is wanted."""
+    lines = list(error.lines)
+    rest = error.message.split("\n")[MESSAGE_LINES:]
+    if rest and lines[-len(rest) :] == rest:
+        lines[-len(rest) :] = [f"... {len(rest)} more lines"]
+    return lines
 
 
 def _fitted(lines: Sequence[str]) -> list[str]:

@@ -179,6 +179,24 @@ def test_a_long_message_is_cut_after_five_lines() -> None:
     ]
 
 
+def test_a_long_message_leaves_room_for_the_frames_of_the_traceback() -> None:
+    text = (
+        '  File "a.py", line 1, in f\n    g()\n' + "KeyError: line 0\n" + "".join(f"line {n}\n" for n in range(1, 40))
+    )
+    error = find_exception(f"Traceback (most recent call last):\n{text}")
+    assert section(told(failed(0, error=error)), "traceback").split("\n") == [
+        "    Traceback (most recent call last):",
+        '      File "a.py", line 1, in f',
+        "        g()",
+        "    KeyError: line 0",
+        "    line 1",
+        "    line 2",
+        "    line 3",
+        "    line 4",
+        "    ... 35 more lines",
+    ]
+
+
 def test_a_long_traceback_loses_its_markers_first() -> None:
     lines = section(told(raised(0, "matmul")), "traceback").split("\n")
     whole = stderr("matmul").splitlines()
