@@ -148,14 +148,19 @@ def _recorded(data: Mapping[str, Any]) -> tuple[PythonError | None, str]:
     """The exception in the JSON object of an error file, and the text of its message."""
     message = data.get("message")
     if not isinstance(message, Mapping):
-        text = str(message or "")
+        text = _plain(message)
         return find_exception(text), text
-    text = str(message.get("message", ""))
+    text = _plain(message.get("message"))
     extra = message.get("extraInfo")
     callstack = str(extra.get("py_callstack", "")) if isinstance(extra, Mapping) else ""
     name, colon, rest = text.partition(": ")
     named = PythonError(name, rest) if colon and name.isidentifier() else None
     return find_exception(callstack) or named, text
+
+
+def _plain(value: object) -> str:
+    """A text that somebody recorded, as it can be shown: without colours and control characters."""
+    return "" if value is None else "\n".join(clean(str(value)))
 
 
 def _explains(exit_code: int) -> bool:

@@ -167,6 +167,9 @@ def test_a_recorded_exception_counts_more_than_stderr(tmp_path: Path) -> None:
         ('{"message": {"message": "gone"}}', None, "gone"),
         ('{"message": "it was: gone", "timestamp": 1}', None, "it was: gone"),
         ('{"message": {}}', None, ""),
+        ('{"message": {"message": null}}', None, ""),
+        ('{"message": {"message": "OSError: \\u001b[31mred\\u0000"}}', PythonError("OSError", "red"), "OSError: red"),
+        ('{"message": "\\u001b[2Jbell \\u0007"}', None, "bell"),
     ],
 )
 def test_a_record_without_a_callstack_is_read_as_far_as_it_goes(
