@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
 
 LOOK_AGAIN_SECONDS = 0.01
+HURRIED_SECONDS = 10.0
+"""How long a console that takes nothing is waited for by a launcher that was told to end."""
 
 
 class Parts(NamedTuple):
@@ -96,7 +98,7 @@ class LocalAgent:
     def run(self, signums: Iterable[int]) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
         with ExitStack() as closing:
-            for close in (self._loop.close, self._warden.close, self._output.close):
+            for close in (self._loop.close, self._warden.close, self._close_output):
                 closing.callback(close)
             closing.callback(self._let_go, self._parts.starter.close)
             closing.callback(self._let_go, self._parts.meeting.close)
@@ -125,6 +127,11 @@ class LocalAgent:
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE
+
+    def _close_output(self) -> None:
+        """Show the rest of the output. A reader that pauses is waited for, unless this process was told to end."""
+        told = self._agent.state is not State.DONE or self._agent.signal is not None
+        self._output.close(HURRIED_SECONDS if told else None)
 
     def _let_go(self, close: Callable[[], None]) -> None:
         """Close what a plugin made. What it raises is told, and changes nothing about the result."""

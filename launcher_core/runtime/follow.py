@@ -189,11 +189,11 @@ class OutputThread:
         """Whether the thread has not ended."""
         return self._thread.is_alive()
 
-    def join(self, patience: float) -> bool:
+    def join(self, patience: float | None) -> bool:
         """Wait for the thread after `stop` was asked of it; False when the console takes nothing any more.
 
-        Gives up when nothing was written for `patience` seconds: the thread stays, blocked, and so do its
-        descriptors.
+        Gives up when nothing was written for `patience` seconds, where that is given: the thread stays, blocked,
+        and so do its descriptors.
         """
         taken = -1
         while self.running() and taken != self._taken():

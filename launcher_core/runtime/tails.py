@@ -22,8 +22,6 @@ from launcher_core.runtime.follow import KEPT_BYTES, Capture, OutputThread, Tail
 EVERY_LINE = 1 << 30
 TAIL_SECONDS = 0.2
 """How long `tail` waits for the last bytes of a pipe."""
-PATIENCE_SECONDS = 10.0
-"""How long `close` waits for a console that takes nothing."""
 
 
 class Output:
@@ -121,19 +119,20 @@ class Output:
         deadline = monotonic() + timeout
         return thread.ask(lambda: thread.finish(deadline)).wait(timeout)
 
-    def close(self) -> None:
+    def close(self, patience: float | None = None) -> None:
         """Show what is left, end the thread and close every descriptor.
 
-        Waits as long as the console takes something, and 10 seconds for one that takes nothing.
+        Waits as long as the console takes something, and `patience` seconds for one that takes nothing: by default
+        for ever, as any program waits for its reader. What was given up is finished by another call.
         """
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.abandon()
         self.drain(0.0)
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.ask(thread.stop)
-            thread.join(PATIENCE_SECONDS)
+        if self._thread is not None:
+            self._thread.ask(self._thread.stop)
+            if self._thread.join(patience):
+                self._thread = None
 
 
 _Kept = Capture | tuple[str, int]

@@ -348,6 +348,29 @@ def test_a_console_that_is_not_read_for_a_while_gets_everything_in_the_end(
     slow.close()
 
 
+@pytest.mark.parametrize("patience", [None, 0.05])
+def test_a_reader_that_pauses_is_waited_for_unless_the_caller_has_no_patience(
+    make: Callable[..., Output], crew: Crew, tmp_path: Path, patience: float | None
+) -> None:
+    slow = Screen(os.pipe())
+    output = make(stdout=slow.file)
+    crew.start(output.open(teed(tmp_path), prefixes(1), [0], {}), "for n in range(100_000): print('a line')")
+    output.started()
+    crew.wait()
+
+    closing = threading.Thread(target=output.close, args=(patience,))
+    closing.start()
+    closing.join(0.5)
+    waits = closing.is_alive()
+    slow.watched()
+    closing.join(DEADLINE)
+    output.close()
+
+    assert waits is (patience is None)
+    assert (threads(), slow.all()) == ([], b"[r0]:a line\n" * 100_000)
+    slow.close()
+
+
 def test_a_console_that_does_not_block_gets_everything(make: Callable[..., Output], crew: Crew, tmp_path: Path) -> None:
     slow = Screen(os.pipe())
     os.set_blocking(slow.file.fileno(), False)
