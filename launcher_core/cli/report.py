@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from launcher_core.model.logs import LogsDest
-from launcher_core.rules.blame import Failure, choose_root, read_failure
+from launcher_core.rules.blame import Failed, Failure, choose_root, read_failure
 from launcher_core.rules.story import report
 
 
@@ -20,7 +21,7 @@ def failure_report(
     report_lines: int,
 ) -> tuple[int, str]:
     """(the global rank to blame, the report); `failures` by global rank, never empty."""
-    failed = [read_failure(rank, failure) for rank, failure in failures.items()]
+    failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
     root = choose_root(failed)
     text = report(
         name,
@@ -34,6 +35,20 @@ def failure_report(
         report_lines=report_lines,
     )
     return failed[root.position].rank, text
+
+
+def _with_a_full_disk(failed: Failed, dest: LogsDest) -> Failed:
+    """The failure, of which nothing is known because there was no room to write it, with that as its problem."""
+    if failed.error is not None or failed.message:
+        return failed
+    for path in (*log_paths(dest, failed.local_rank), os.path.dirname(dest.error_files.get(failed.local_rank, ""))):
+        try:
+            found = os.statvfs(path)
+        except (OSError, ValueError):  # gone, or none
+            continue
+        if found.f_blocks and not found.f_bavail:
+            return failed._replace(problem=f"no space is left for {path}; what it said last may be missing")
+    return failed
 
 
 def log_paths(dest: LogsDest, local_rank: int) -> list[str]:

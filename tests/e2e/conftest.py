@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from launches import Launcher
@@ -19,3 +20,17 @@ def container(launcher: Launcher) -> Launcher:
         pytest.skip(f"no PID namespaces here: {error}")
     launcher.wrapper = CONTAINER
     return launcher
+
+
+@pytest.fixture
+def small_disk(launcher: Launcher, tmp_path: Path) -> Path:
+    """A directory that has room for 64 KiB, in the launches only."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=64k tmpfs "{folder}" && exec "$@"', "sh"]
+    try:
+        subprocess.run([*mount, "true"], check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"nothing can be mounted here: {error}")
+    launcher.wrapper = mount
+    return folder

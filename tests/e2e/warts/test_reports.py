@@ -87,6 +87,12 @@ def test_an_exception_is_shown_though_the_script_knows_of_no_launcher(
     assert "To enable traceback" not in text
 
 
+def test_a_full_disk_is_told_where_nothing_else_is_known(launcher: Launcher, script: Script, small_disk: Path) -> None:
+    worker = script("sys.stdout.write('x' * 100_000)\nsys.stdout.flush()\nraise ValueError('lost')\n")
+    text = report(launcher.run("--redirects=3", f"--log-dir={small_disk}", worker), worker)
+    assert re.search(rf"\n  note     no space is left for {small_disk}/.*/0/stdout.log; what it said last may be", text)
+
+
 @pytest.mark.parametrize("how", [[], ["--run-path"]])
 def test_a_script_that_is_no_python_is_told_without_the_launchers_own_code(
     launcher: Launcher, script: Script, how: list[str]
