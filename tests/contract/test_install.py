@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,31 @@ def test_an_installed_launcher_launches(site, checkout, tmp_path, how):
 
 def test_the_checkout_launches_without_being_installed(checkout, tmp_path):
     launches(sys.executable, checkout / "bin" / "launcher", cwd=tmp_path)
+
+
+def test_a_checkout_that_has_run_may_be_copied_and_uses_its_own_plugins(checkout, tmp_path):
+    run(sys.executable, checkout / "bin" / "launcher", "--version", cwd=tmp_path)
+    copy = shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
+    shutil.rmtree(checkout)
+
+    launches(sys.executable, copy / "bin" / "launcher", cwd=tmp_path)
+
+
+def test_many_can_run_at_once_in_a_checkout_that_never_ran(checkout, tmp_path):
+    words = [sys.executable, checkout / "bin" / "launcher", "--version"]
+    many = [subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(8)]
+
+    assert [one.wait(timeout=60) for one in many] == [0] * 8
+
+
+def test_a_checkout_says_what_the_interpreter_lacks(checkout, tmp_path):
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(tmp_path / "bare")
+    python = tmp_path / "bare" / "bin" / "python"
+    words = [python, checkout / "bin" / "launcher", "worker.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"launcher: error: {python} lacks what the launcher needs; "
+        f"{python} -m pip install 'attrs>=23.1' 'pluggy>=1.5' 'stevedore>=5.0'\n"
+    )
