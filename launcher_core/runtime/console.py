@@ -7,6 +7,7 @@ worker's own files and the job do not depend on it.
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -14,10 +15,14 @@ ENOUGH_TO_WRITE = 64 * 1024
 ENOUGH_PIECES = 512  # the kernel takes 1024 at once
 
 
+_WRITES = (io.TextIOWrapper.write, io.BufferedWriter.write, io.BufferedRandom.write, io.FileIO.write)
+"""What writes to a descriptor without looking at it: Python's own files, and what derives from them without a word."""
+
+
 class Console:
     """A destination for bytes, written in batches.
 
-    `fd` is where they go, or -1 when `stream` has no descriptor and is given text instead. `taken` counts the
+    `fd` is where they go, or -1 when `stream` is no plain file and is given text instead. `taken` counts the
     bytes that the destination took.
     """
 
@@ -73,10 +78,15 @@ class Console:
 
 
 def _descriptor(stream: Any) -> int:
-    """The stream's file descriptor, -1 when it has none."""
+    """The descriptor that the stream's text goes to as it is, -1 when it has none.
+
+    What somebody wrote in Python may say one and send text elsewhere: a notebook's stdout does.
+    """
+    if getattr(type(stream), "write", None) not in _WRITES:
+        return -1
     try:
         fd = stream.fileno()
-    except (AttributeError, OSError, ValueError):  # no such method; in memory; closed
+    except (AttributeError, OSError, ValueError):  # over a thing without it; in memory; closed
         return -1
     return fd if isinstance(fd, int) else -1
 

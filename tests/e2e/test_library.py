@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +170,35 @@ def test_functions_are_launched_from_another_thread(in_process: InProcess, funct
     assert in_process.call(lambda: in_a_thread(lambda: launch(4))) == {0: 0, 1: 4}
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_functions_are_launched_from_an_executors_thread(in_process: InProcess, functions: Any, method: str) -> None:
+    def pooled() -> Any:
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(elastic_launch(config(2, start_method=method), functions.rank_times), 4).result()
+
+    assert in_process.call(pooled) == {0: 0, 1: 4}
+
+
+def test_a_function_is_forked_beside_a_pool_of_processes(in_process: InProcess, functions: Any) -> None:
+    def pooled() -> Any:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            before = pool.submit(abs, -3).result()
+            found = elastic_launch(config(2, start_method="fork"), functions.rank_in_a_pool)()
+            return before, found, pool.submit(abs, -4).result()
+
+    assert in_process.call(pooled) == (3, {0: 0, 1: 1}, 4)
+
+
 def test_a_failure_reaches_the_other_thread(in_process: InProcess, functions: Any) -> None:
     launch = elastic_launch(config(2, start_method="fork"), functions.fail_on)
     with pytest.raises(ChildFailedError, match="LookupError: rank 0 was told to fail"):
         in_process.call(lambda: in_a_thread(lambda: launch(0)))
+
+
+def test_two_launches_that_name_no_endpoint_do_not_meet(in_process: InProcess, functions: Any) -> None:
+    """The outer one is at work, with what it met at, while its worker launches the inner one."""
+    outer = elastic_launch(LaunchConfig(1, 1, 1, max_restarts=0), functions.launch_inside)
+    assert in_process.call(outer) == {0: {0: 0, 1: 3}}
 
 
 def test_two_threads_launch_at_the_same_time(in_process: InProcess, functions: Any) -> None:
@@ -263,7 +290,7 @@ import asyncio, io, sys, traceback
 
 
 class CellOutput(io.TextIOBase):
-    """A notebook's stdout: text goes to the browser, there is no file behind it."""
+    """A notebook's stdout: text goes to the browser, and the descriptor it names is the kernel's log."""
 
     def __init__(self):
         self.text = ""
@@ -271,6 +298,9 @@ class CellOutput(io.TextIOBase):
     def write(self, text):
         self.text += text
         return len(text)
+
+    def fileno(self):
+        return 1
 
 
 async def kernel(cells):
@@ -335,6 +365,12 @@ def test_what_workers_print_appears_under_the_cell_when_it_is_tee_d(launcher: La
         "",
         [],
     )
+
+
+def test_the_traceback_of_a_worker_appears_under_the_cell(launcher: Launcher) -> None:
+    shown, workers = cells(launcher, "launch('fork', max_restarts=0)('text')")
+    assert shown[1].startswith("Traceback (most recent call last):\n")
+    assert [line for line in workers if not line.startswith("from rank")] == []
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

@@ -2,10 +2,22 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 
 def rank_times(factor: int) -> int:
     return int(os.environ["RANK"]) * factor
+
+
+def rank_in_a_pool() -> int:
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(rank_times, 1).result()
+
+
+def launch_inside() -> dict[int, object]:
+    from launcher_core import LaunchConfig, elastic_launch
+
+    return elastic_launch(LaunchConfig(1, 1, 2, max_restarts=0), rank_times)(3)
 
 
 def greet(name: str, *, file: object = None) -> str:
