@@ -26,7 +26,8 @@ class Hosting(NamedTuple):
 
 def choose_spot(params: RendezvousParameters) -> Spot:
     """The meeting place that the parameters describe. Raises ValueError for a value that makes no sense."""
-    host, port = parse_endpoint(params.endpoint or "localhost", default_port=DEFAULT_PORT)
+    here = "127.0.0.1:0" if params.max_nodes == 1 else "localhost"  # one node cannot collide with another job
+    host, port = parse_endpoint(params.endpoint or here, default_port=DEFAULT_PORT)
     how, why = _hosting(params.get_as_bool("is_host"), host, port, params.max_nodes)
     interval = params.get_as_seconds("keep_alive_interval", 0.5)
     silence = interval * params.get_as_seconds("keep_alive_max_attempt", 3)

@@ -91,7 +91,10 @@ def wind_up(code: int) -> int:
     import atexit
     import threading
 
-    threading._shutdown()  # type: ignore[attr-defined]
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+    except Exception as error:  # a library's handler: as in any interpreter, it is shown, and changes no exit status
+        show(error)
     atexit._run_exitfuncs()
     _write_files()
     for stream in (sys.stdout, sys.stderr):

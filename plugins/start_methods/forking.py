@@ -123,8 +123,18 @@ def _forget_the_parent(env: Mapping[str, str]) -> object:
     atexit._clear()
     if "faulthandler" in sys.modules:
         sys.modules["faulthandler"].disable()  # else it takes its handlers, which are gone, to be in place
+    _forget_executors()
     _forget_multiprocessing()
     return _open_streams()
+
+
+def _forget_executors() -> None:
+    # Their threads are not in this process, but for the one that forked, if it is theirs: this worker's end would wait
+    # for itself, and wake the others up by descriptors that are closed.
+    for module, threads in (("thread", "_threads_queues"), ("process", "_threads_wakeups")):
+        executors = sys.modules.get(f"concurrent.futures.{module}")
+        if executors is not None:
+            getattr(executors, threads).clear()
 
 
 def _forget_multiprocessing() -> None:
