@@ -104,6 +104,9 @@ class StuckError(LauncherError):
             "network file system or a driver; look at `ps -o pid,wchan:30,cmd` on this machine"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.local_ranks,)
+
 
 class JobFailedError(LauncherError):
     """The job failed on another node; this node's workers did not fail. The text says where and why."""
@@ -131,6 +134,10 @@ class ChildFailedError(LauncherError):
         self.report = report
         super().__init__(report or f"{name} FAILED (ranks {', '.join(map(str, self.failures))})")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it crosses a process: pools of processes send what was raised."""
+        return type(self), (self.name, self.failures, self.root, self.report), vars(self)
+
     def get_first_failure(self) -> tuple[int, Any]:
         """The (global rank, failure) that came first; by its time of failure where no root was given."""
         root = self.root
@@ -145,6 +152,9 @@ class SignalException(Exception):
     def __init__(self, msg: str, sigval: signal.Signals) -> None:
         super().__init__(msg)
         self.sigval = sigval
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.sigval)
 
     @property
     def exit_code(self) -> int:

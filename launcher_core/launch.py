@@ -47,7 +47,9 @@ class elastic_launch:  # the name is torch elastic's
 
 
 def command_of(entrypoint: Callable[..., Any] | str, args: Sequence[Any]) -> Command:
-    """The Command for a function or a program, with the name that reports give it."""
+    """The Command for a function or a program, with the name that reports give it. Raises UsageError for neither."""
+    if not entrypoint or not (callable(entrypoint) or isinstance(entrypoint, str)):
+        raise UsageError(f"there is nothing to launch: {entrypoint!r} is no function, and no program's name")
     if callable(entrypoint):
         return Command(function=entrypoint, args=tuple(args), name=getattr(entrypoint, "__name__", repr(entrypoint)))
     words = tuple(str(arg) for arg in args)
@@ -71,9 +73,7 @@ class Prepared(NamedTuple):
 def prepare(config: LaunchConfig, command: Command) -> Prepared:
     """Choose and check every plugin. Raises UsageError."""
     signal_numbers(config.signals_to_handle)
-    config = config._replace(run_id=config.run_id or os.urandom(16).hex())
-    if config.nproc_per_node < 1:
-        raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
+    config = _checked(config)._replace(run_id=config.run_id or os.urandom(16).hex())
     plugins = Plugins()
     policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
     node = _node(config)
@@ -182,6 +182,21 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
 
 
 # --- choosing ---------------------------------------------------------------------------------------------
+
+
+def _checked(config: LaunchConfig) -> LaunchConfig:
+    """The config with a grace. Raises UsageError for numbers that make no sense."""
+    if config.nproc_per_node < 1:
+        raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
+    if not 0 < config.monitor_interval < float("inf"):
+        raise UsageError(f"monitor_interval={config.monitor_interval}: write a number of seconds above 0")
+    if config.shutdown_timeout is None:
+        from launcher_core.cli.resolve import grace  # the command line has asked already
+
+        return config._replace(shutdown_timeout=grace(os.environ))
+    if not 0 <= config.shutdown_timeout < float("inf"):
+        raise UsageError(f"shutdown_timeout must be non-negative, a number of seconds; it is {config.shutdown_timeout}")
+    return config
 
 
 def _node(config: LaunchConfig) -> Node:

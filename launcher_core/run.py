@@ -12,7 +12,7 @@ from launcher_core.cli.parse import parse_args
 from launcher_core.errors import ChildFailedError
 from launcher_core.rules.sizes import parse_min_max_nnodes
 
-__all__ = ["config_from_args", "get_args_parser", "main", "parse_args", "parse_min_max_nnodes"]
+__all__ = ["config_from_args", "get_args_parser", "main", "parse_args", "parse_min_max_nnodes", "run"]
 
 
 def get_args_parser() -> Any:
@@ -49,8 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(argv: list[str]) -> None:
-    args = parse_args(argv)
-    if args.list_plugins:
+    run(parse_args(argv))
+
+
+def run(args: Any) -> None:
+    """Launch what parsed arguments say: those of `parse_args`, of `get_args_parser`, or a program's own.
+
+    Returns and raises what `main` does.
+    """
+    if getattr(args, "list_plugins", False):
         from launcher_core.cli.plugin_list import plugin_list
 
         answer(plugin_list())

@@ -23,6 +23,7 @@ SHUTDOWN_VARIABLE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 BARRIER_VARIABLE = "TORCH_ELASTIC_EXIT_BARRIER_TIMEOUT"
 PREFIX_VARIABLE = "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+GRACE = 30.0
 
 
 class Resolved(NamedTuple):
@@ -105,12 +106,22 @@ def _workers(entry: Origin, facts: Facts) -> dict[str, Origin]:
     return {"nproc_per_node": entry._replace(value=count)}
 
 
+def grace(environ: Mapping[str, str]) -> float:
+    """Seconds between a polite stop and SIGKILL where no option says: torch elastic's variable, else 30.
+
+    Raises UsageError for a variable that is no number of seconds.
+    """
+    unsaid = Origin(None, "default", "default")
+    seconds: float = _seconds(unsaid, "shutdown_timeout", SHUTDOWN_VARIABLE, GRACE, environ).value
+    return seconds
+
+
 def _timeouts(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[str, Origin]:
     """Grace and exit barrier: the option, else torch elastic's variable, else the default."""
     return {
         dest: _seconds(settings[dest], dest, variable, default, environ)
         for dest, variable, default in (
-            ("shutdown_timeout", SHUTDOWN_VARIABLE, 30.0),
+            ("shutdown_timeout", SHUTDOWN_VARIABLE, GRACE),
             ("exit_barrier_timeout", BARRIER_VARIABLE, 300.0),
         )
     }

@@ -67,6 +67,14 @@ class LaunchConfig(NamedTuple):
     worker_env: Mapping[str, str] = NOTHING
     """Variables that every worker gets beside the launcher's own environment."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is copied, and sent to another process: without what is NOTHING, which could not be."""
+        return _config, ({name: value for name, value in self._asdict().items() if value is not NOTHING},)
+
+
+def _config(fields: Mapping[str, Any]) -> LaunchConfig:
+    return LaunchConfig(**fields)
+
 
 class RendezvousParameters:
     """What a rendezvous backend is told. `config` values are strings when they come from --rdzv-conf."""

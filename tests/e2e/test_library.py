@@ -22,7 +22,7 @@ from launcher_core.errors import ChildFailedError, LauncherError, SignalExceptio
 from launcher_core.launch import carry_out, command_of, elastic_launch, prepare
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.run import config_from_args, get_args_parser, parse_args
+from launcher_core.run import config_from_args, get_args_parser, parse_args, run
 
 BIN = Path(__file__).parent / "bin"
 METHODS = ["spawn", "fork", "forkserver"]
@@ -97,13 +97,39 @@ def test_an_exception_in_a_function_is_in_the_failure(in_process: InProcess, fun
 
 @pytest.mark.parametrize(
     "wrong",
-    [config(0), config(1, rdzv_backend="nosuch"), LaunchConfig(2, 1, 1), config(1, signals_to_handle="SIGNONE")],
+    [
+        config(0),
+        config(1, rdzv_backend="nosuch"),
+        LaunchConfig(2, 1, 1),
+        config(1, signals_to_handle="SIGNONE"),
+        config(1, monitor_interval=0),
+        config(1, shutdown_timeout=-1),
+    ],
 )
 def test_nothing_is_launched_where_the_request_makes_no_sense(
     in_process: InProcess, functions: Any, wrong: LaunchConfig
 ) -> None:
     with pytest.raises(UsageError):
         in_process.call(lambda: elastic_launch(wrong, functions.rank_times)(1))
+
+
+@pytest.mark.parametrize("nothing", [None, "", 5])
+def test_nothing_is_launched_where_there_is_nothing_to_launch(in_process: InProcess, nothing: Any) -> None:
+    with pytest.raises(UsageError, match=f"nothing to launch: {nothing!r} is no function"):
+        in_process.call(elastic_launch(config(1), nothing))
+
+
+def test_the_grace_that_torch_elastic_s_variable_names_holds(
+    in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "soon")
+    with pytest.raises(UsageError, match="TORCH_ELASTIC_SHUTDOWN_TIMEOUT='soon': write a number of seconds"):
+        in_process.call(elastic_launch(config(1), "true"))
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "0")
+    stubborn = "trap '' TERM; if [ $RANK = 0 ]; then while :; do sleep 0.01; done; fi; exit 3"
+    with pytest.raises(ChildFailedError) as caught:
+        in_process.call(lambda: elastic_launch(config(2), "sh")("-c", stubborn))
+    assert caught.value.failures[0].signal_name() == "SIGKILL"
 
 
 # --- commands --------------------------------------------------------------------------------------------
@@ -130,6 +156,15 @@ def test_what_config_from_args_gives_can_be_launched(
     found, entrypoint, args = config_from_args(parse(words))
     assert (entrypoint, args) == (str(BIN / "touch_rank.sh"), [str(tmp_path)])
     assert in_process.call(lambda: elastic_launch(found, entrypoint)(*args)) == {0: None, 1: None}
+
+
+def test_a_program_that_parses_the_words_itself_can_run_them(in_process: InProcess, tmp_path: Path) -> None:
+    parser = get_args_parser()
+    parser.add_argument("--recipe")
+    args = parser.parse_args(["--recipe=lora", "--no-python", str(BIN / "touch_rank.sh"), str(tmp_path)])
+    args.nproc_per_node = "2"
+    in_process.call(lambda: run(args))
+    assert {path.name for path in tmp_path.iterdir()} >= {"0", "1"}
 
 
 # --- threads ---------------------------------------------------------------------------------------------
