@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from launcher_core.hooks.ports import Declaration
 from launcher_core.hooks.specs import hookimpl
 from launcher_core.model.capability import Capability
+from launcher_core.runtime.pace import PACE_KEYS
 
 if TYPE_CHECKING:
     from launcher_core.hooks.ports import Meeting, Store
@@ -21,10 +22,7 @@ KEYS = {
     "join_timeout": "seconds to wait for a round to form (600)",
     "last_call_timeout": "seconds to wait for more nodes once MIN are there (30)",
     "close_timeout": "seconds the host waits at the end for the others to hear of it (30)",
-    "keep_alive_interval": "seconds between two signs of life (0.5)",
-    "keep_alive_max_attempt": "signs of life that may be missing before a node is lost (3)",
-    "host_loss_timeout": "seconds without the host until this node gives up (4.5)",
-    "token_file": "file with a secret that all agents must share (none; or the variable PET_RDZV_TOKEN)",
+    **PACE_KEYS,
     "is_host": "yes or no: whether this node hosts, instead of finding out",
     "bind": "address to listen on (all; loopback only, when the endpoint is a loopback address)",
     "store": "which store plugin serves the workers (c10d)",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from launcher_core.rules.endpoint import is_loopback, parse_endpoint
 from launcher_core.rules.round import Limits
-from launcher_core.rules.worker_env import TOKEN_VARIABLE
 from launcher_core.runtime.coordinated import Spot
 from launcher_core.runtime.listening import local_address, lookup
+from launcher_core.runtime.pace import pace_of, secret
 from launcher_plugins.c10d import DEFAULT_PORT
 
 if TYPE_CHECKING:
@@ -29,14 +28,13 @@ def choose_spot(params: RendezvousParameters) -> Spot:
     here = "127.0.0.1:0" if params.max_nodes == 1 else "localhost"  # one node cannot collide with another job
     host, port = parse_endpoint(params.endpoint or here, default_port=DEFAULT_PORT)
     how, why = _hosting(params.get_as_bool("is_host"), host, port, params.max_nodes)
-    interval = params.get_as_seconds("keep_alive_interval", 0.5)
-    silence = interval * params.get_as_seconds("keep_alive_max_attempt", 3)
+    pace = pace_of(params)
     limits = Limits(
         params.min_nodes,
         params.max_nodes,
         params.get_as_seconds("last_call_timeout", 30),
         int(params.get("max_restarts", 0)),
-        fence=silence / 3,
+        fence=pace.fence,
     )
     return Spot(
         host=host,
@@ -48,11 +46,11 @@ def choose_spot(params: RendezvousParameters) -> Spot:
         limits=limits,
         join_timeout=params.get_as_seconds("join_timeout", 600),
         close_timeout=params.get_as_seconds("close_timeout", 30),
-        interval=interval,
-        silence=silence,
-        host_loss=max(params.get_as_seconds("host_loss_timeout", 4.5), 2 * silence),
+        interval=pace.interval,
+        silence=pace.silence,
+        host_loss=pace.host_loss,
         master_addr=params.local_addr,
-        token=_token(params.get("token_file")),
+        token=secret(params),
     )
 
 
@@ -97,17 +95,3 @@ def _refuse_loopback(host: str) -> None:
             f"{host} is {', '.join(found)} here, which other nodes cannot reach: each would wait for itself; correct "
             "/etc/hosts or --rdzv-endpoint, or say who hosts with --rdzv-conf is_host=yes"
         )
-
-
-def _token(path: str | None) -> bytes:
-    """The secret that agents prove to know; b"" for none. Raises ValueError when it was promised and is not there."""
-    if path is None:
-        return os.environ.get(TOKEN_VARIABLE, "").encode()
-    try:
-        with open(path, "rb") as file:
-            token = file.read(4096).strip()
-    except OSError as error:
-        raise ValueError(f"token_file={path}: {error.strerror}") from error
-    if not token:
-        raise ValueError(f"token_file={path}: the file is empty")
-    return token

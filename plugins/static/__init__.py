@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from launcher_core.hooks.ports import Declaration
 from launcher_core.hooks.specs import hookimpl
 from launcher_core.model.capability import Capability
+from launcher_core.runtime.pace import PACE_KEYS, pace_of, secret
 
 if TYPE_CHECKING:
     from launcher_core.hooks.ports import Meeting, Store
@@ -19,6 +20,7 @@ KEYS = {
     "rank": "the node's rank; --node-rank sets it",
     "timeout": "seconds to wait for all nodes (900)",
     "bind": "address to listen on (all; loopback only, when the endpoint is a loopback address)",
+    **PACE_KEYS,
     "store": "which store plugin serves the workers (c10d)",
 }
 
@@ -44,7 +46,7 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
     host, port = parse_endpoint(params.endpoint, default_port=None)
     if params.max_nodes == 1:
         _check_known(host)
-    nodes, restarts = params.max_nodes, int(params.get("max_restarts", 0))
+    nodes, restarts, pace = params.max_nodes, int(params.get("max_restarts", 0)), pace_of(params)
     spot = Spot(
         host=host,
         port=port,
@@ -52,8 +54,12 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
         why=f"this is node {rank}; node 0 hosts",
         bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
-        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True, fence=0.5),
-        join_timeout=float(params.get("timeout", 900)),
+        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True, fence=pace.fence),
+        join_timeout=params.get_as_seconds("timeout", 900),
+        interval=pace.interval,
+        silence=pace.silence,
+        host_loss=pace.host_loss,
+        token=secret(params),
     )
     return CoordinatedMeeting(spot, store)
 

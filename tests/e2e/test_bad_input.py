@@ -140,6 +140,14 @@ CASES = [
         (C10D, "--rdzv-conf=join_timeout=soon", "ok.py"),
         ("join_timeout='soon'", "write a number of seconds"),
     ),
+    *(
+        Case(
+            f"a timeout of {text} to meet, static",
+            ("--master-port=29500", f"--rdzv-conf=timeout={text}", "ok.py"),
+            (f"timeout='{text}'", "write a number of seconds above 0"),
+        )
+        for text in ("soon", "-5", "nan")
+    ),
     Case("a rank outside", (STATIC, "--nnodes=2", "--node-rank=2", "ok.py"), ("--node-rank=2", "0 to 1")),
     # failures and stopping
     value("--max-restarts=-1", "--max-restarts=-1", "write 0 or more"),
