@@ -8,6 +8,7 @@ from signal import Signals
 from launcher_core.cli import say
 from launcher_core.errors import UsageError
 from launcher_core.model.logs import Std, StdChoice
+from launcher_core.model.settings import LONGEST
 from launcher_core.rules.signals import signal_numbers
 
 
@@ -114,14 +115,14 @@ def at_least(flag: str, value: int, least: int) -> int:
 
 
 def duration(flag: str, seconds: float) -> float:
-    """The seconds. Raises UsageError unless they are finite and not negative."""
+    """The seconds, LONGEST at most. Raises UsageError unless they are finite and not negative."""
     if not 0 <= seconds < float("inf"):
         raise UsageError(say.too_small(flag, seconds, "seconds, 0 or more"))
-    return seconds
+    return min(seconds, LONGEST)
 
 
 def interval(flag: str, seconds: float) -> float:
-    """The seconds. Raises UsageError unless they are finite and more than none."""
+    """The seconds, LONGEST at most. Raises UsageError unless they are finite and more than none."""
     if not 0 < seconds < float("inf"):
         raise UsageError(say.too_small(flag, seconds, "seconds, more than 0"))
-    return seconds
+    return min(seconds, LONGEST)

@@ -10,6 +10,8 @@ DEFAULT_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"
 TRUE_TEXTS = ("1", "true", "t", "yes", "y")
 FALSE_TEXTS = ("0", "false", "f", "no", "n")
 
+LONGEST = 1e9
+"""Seconds, 31 years: a longer time comes to the same, and is more than the system's calls take."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """An empty mapping that nobody can fill."""
@@ -120,7 +122,7 @@ class RendezvousParameters:
         raise ValueError(f"{key}={value!r}: write one of {', '.join(TRUE_TEXTS + FALSE_TEXTS)}")
 
     def get_as_seconds(self, key: str, default: float) -> float:
-        """The value of `key` as seconds; raises ValueError unless it is a finite number above 0."""
+        """The value of `key` as seconds, LONGEST at most; raises ValueError unless it is a finite number above 0."""
         text = self.get(key, default)
         try:
             value = float(text)
@@ -128,7 +130,7 @@ class RendezvousParameters:
             value = -1.0
         if not 0 < value < float("inf"):
             raise ValueError(f"{key}={text!r}: write a number of seconds above 0")
-        return value
+        return min(value, LONGEST)
 
     def get_as_int(self, key: str, default: int | None = None) -> int | None:
         """The value of `key` as an int; raises ValueError when it is not one."""

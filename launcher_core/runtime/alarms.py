@@ -6,6 +6,9 @@ import heapq
 from collections.abc import Callable, Iterator
 from itertools import count
 
+LONGEST_SLEEP = 86_400.0
+"""Seconds to sleep at once: the kernel takes no more than 24 days, and whoever wakes looks at the time again."""
+
 
 class Alarm:
     """One call to come; `cancel` takes it back."""
@@ -45,8 +48,8 @@ class Alarms:
             self._cancelled = 0
 
     def seconds_left(self, now: float) -> float | None:
-        """How long nothing is due; None for ever."""
-        return max(0.0, self.heap[0][0] - now) if self.heap else None
+        """How long to sleep: nothing is due before, and it is LONGEST_SLEEP at most; None for ever."""
+        return min(max(0.0, self.heap[0][0] - now), LONGEST_SLEEP) if self.heap else None
 
     def due(self, now: float) -> Iterator[Callable[[], object]]:
         """Each function whose time has come, to be called before the next is asked for."""

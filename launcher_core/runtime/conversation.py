@@ -15,6 +15,7 @@ from time import monotonic
 from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousTimeoutError, UsageError
 from launcher_core.model.news import News, Trouble, Waiting
 from launcher_core.rules.guest import GIVES_UP, NEVER, Guest, Stage, Where
+from launcher_core.runtime.alarms import LONGEST_SLEEP
 
 RETRY = 0.2
 """Seconds between two attempts to reach a host that is not there yet."""
@@ -96,9 +97,10 @@ class Conversation:
                 self._connected = False
         except LauncherError as error:
             self._tell(Trouble(self._why(error)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            broke = RendezvousConnectionError(f"the connection to {self._where} broke: {error}")
-            self._tell(Trouble(broke if self._guest.known else self._no_agent(str(error))))
+        except Exception as error:  # a stranger may send anything, and a launch that hears nothing waits for ever
+            why = str(error) if isinstance(error, OSError | ValueError) else repr(error)
+            broke = RendezvousConnectionError(f"the connection to {self._where} broke: {why}")
+            self._tell(Trouble(broke if self._guest.known else self._no_agent(why)))
         finally:
             self._close_pipe()
 
@@ -207,7 +209,7 @@ class Conversation:
 
     def _sleep(self, seconds: float, fd: int = -1) -> bool:
         """Wait for a wake-up, for `fd`, or for the time to pass; whether `fd` is ready."""
-        ready = {number for number, _ in self._poll.poll(None if seconds == NEVER else seconds * 1000)}
+        ready = {number for number, _ in self._poll.poll(min(seconds, LONGEST_SLEEP) * 1000)}
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)
         return fd in ready

@@ -12,6 +12,8 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
+from launcher_core.runtime.alarms import LONGEST_SLEEP
+
 
 class Loop:
     """Not shared: all methods but `post` belong to the thread that runs the loop."""
@@ -73,7 +75,7 @@ class Loop:
     def _timeout(self) -> float | None:
         if self._inbox:
             return 0
-        return max(0.0, self._alarms[0][0] - monotonic()) if self._alarms else None
+        return min(max(0.0, self._alarms[0][0] - monotonic()), LONGEST_SLEEP) if self._alarms else None
 
     def _drain(self) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +279,31 @@ def test_nodes_that_finish_late_are_waited_for_so_long_and_this_one_is_0(
     assert "the other nodes did not finish in time (--exit-barrier-timeout)" in result.err
     late.signal(signal.SIGTERM)
     assert late.wait().code == 143
+
+
+NONSENSE = """
+import json, socket, sys
+def frame(**fields):
+    body = json.dumps(fields).encode()
+    return len(body).to_bytes(4, "big") + body
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    while True:
+        agent, _ = server.accept()
+        agent.sendall(frame(type="welcome") + frame(type=sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["seat", "refused", "waiting", "dismiss", "end"])
+def test_a_host_that_talks_nonsense_ends_the_launch(launcher: Launcher, kind: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", NONSENSE, kind], stdout=subprocess.PIPE) as host:
+        try:
+            assert host.stdout is not None
+            endpoint = f"127.0.0.1:{int(host.stdout.readline())}"
+            options = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-conf=is_host=no"]
+            result = launcher.run(*options, END, "0", timeout=20)
+        finally:
+            host.kill()
+    assert (result.code, result.out) == (1, "")
+    assert f"launcher: error: the connection to {endpoint} broke: " in result.err
+    assert "Traceback" not in result.err

@@ -67,3 +67,20 @@ def woken(running: Running) -> int:
     """How often the threads of a launcher have been woken up."""
     tasks = [path.read_text() for path in Path(f"/proc/{running.pid}/task").glob("*/status")]
     return sum(int(line.split()[1]) for text in tasks for line in text.splitlines() if line.startswith("voluntary"))
+
+
+MONTHS = 90 * 86_400
+
+
+@pytest.mark.parametrize("seconds", [MONTHS, 1e300], ids=["months", "ages"])
+def test_a_time_may_be_longer_than_the_kernel_sleeps_at_once(
+    launcher: Launcher, script: Script, seconds: float
+) -> None:
+    names = ("join_timeout", "keep_alive_interval", "keep_alive_max_attempt", "last_call_timeout", "close_timeout")
+    conf = ",".join(f"{name}={seconds}" for name in names)
+    times = [f"--{name}={seconds}" for name in ("shutdown-timeout", "exit-barrier-timeout", "monitor-interval")]
+    worker = script("if rank == '1': sys.exit(3)\nstay()\n")
+    result = launcher.run("--nproc=2", "--rdzv-backend=c10d", f"--rdzv-conf={conf}", *times, worker)
+    assert result.code == 1
+    assert "Traceback" not in result.err
+    assert "rank 1 (local rank 1), pid " in result.err

@@ -396,6 +396,11 @@ def test_words_for_a_number_of_workers_are_counted() -> None:
     assert [local_world_size(text, count) for text in ("3", "auto", "cpu", "gpu")] == [3, 8, 16, 8]
 
 
+def test_times_beyond_reason_are_cut_to_what_the_system_takes() -> None:
+    config = resolved("--exit-barrier-timeout=1e300", "--shutdown-timeout=1e300", "--monitor-i=1e300", "s.py").config
+    assert (config.exit_barrier_timeout, config.shutdown_timeout, config.monitor_interval) == (1e9, 1e9, 1e9)
+
+
 # --- the command -----------------------------------------------------------------------------------------
 
 PYTHON = ("/usr/bin/python", "-u")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from launcher_core.runtime.alarms import Alarms
+from launcher_core.runtime.alarms import LONGEST_SLEEP, Alarms
 
 
 def rung(alarms: Alarms, now: float, log: list[str]) -> list[str]:
@@ -72,3 +72,10 @@ def test_cancelled_alarms_do_not_pile_up():
     assert len(alarms.heap) < 200
     assert [function for function in alarms.due(5.0)] == [int]
     assert kept.function is None
+
+
+def test_nobody_sleeps_longer_at_once_than_the_kernel_takes():
+    alarms = Alarms()
+    alarms.add(3e6, lambda: None)
+
+    assert [alarms.seconds_left(now) for now in (0.0, 3e6 - 5.0, 4e6)] == [LONGEST_SLEEP, 5.0, 0.0]
