@@ -160,7 +160,7 @@ def prefix(template: str | None, names: Mapping[str, object]) -> bytes:
     that of string.Template.safe_substitute; without one the prefix is `[<role_name><local_rank>]:`.
     """
     if not template:
-        return f"[{names['role_name']}{names['local_rank']}]:".encode()
+        return f"[{names['role_name']}{names['local_rank']}]:".encode("utf-8", "surrogateescape")
     return substitute(template, names).encode("utf-8", "surrogateescape")
 
 

@@ -168,6 +168,11 @@ def test_the_prefix_comes_from_the_template_or_is_role_and_local_rank(template: 
     assert prefix(template, NAMES) == expected
 
 
+@pytest.mark.parametrize("template", [None, "[${role_name}${local_rank}]:"])
+def test_a_role_that_is_not_utf_8_stands_in_the_prefix_as_it_was_given(template: str | None) -> None:
+    assert prefix(template, {**NAMES, "role_name": "\udcff"}) == b"[\xff1]:"
+
+
 @pytest.mark.parametrize(
     "template",
     ["plain", "$$", "$$rank", "$rank$rank", "${rank}0", "$rank0", "${none} $none", "$ 5", "${", "${rank", "$1"],
