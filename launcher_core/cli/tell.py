@@ -5,7 +5,7 @@ from __future__ import annotations
 from signal import Signals
 from typing import Any, TextIO
 
-from launcher_core.model.news import Cut, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.rules.steps import Alarm, Hung, Rang, Signalled
 
 
@@ -40,6 +40,8 @@ class Teller:
             return f"{about.reason}; {count if about.restart else 'regrouping, which costs no restart'}"
         if isinstance(about, Cut):
             return f"{about.reason}; trying to reach it again"
+        if isinstance(about, Notice):
+            return about.text
         if isinstance(about, Signalled):
             return self._signalled(about)
         if isinstance(about, Rang):

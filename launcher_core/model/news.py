@@ -47,10 +47,16 @@ class Waiting(Value):
     """What happens when they are over."""
 
 
+class Notice(Value):
+    """Something that people should know, and that changes nothing."""
+
+    text: str
+
+
 class Trouble(Value):
     """The meeting itself cannot go on: `error` is to be raised by the launch."""
 
     error: Exception
 
 
-News = Formed | Regroup | Cut | Over | Waiting | Trouble
+News = Formed | Regroup | Cut | Over | Waiting | Notice | Trouble

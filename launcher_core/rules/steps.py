@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Any
 
 from launcher_core.model.job import Place, WorkerExit
-from launcher_core.model.news import Cut, Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
 
 
@@ -53,8 +53,8 @@ class Rang(Value):
     alarm: Alarm
 
 
-EVENTS = (Formed, Regroup, Cut, Over, Waiting, Trouble, Exited, StartFailed, Hung, Signalled, Rang)
-AgentEvent = Formed | Regroup | Cut | Over | Waiting | Trouble | Exited | StartFailed | Hung | Signalled | Rang
+EVENTS = (Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Rang)
+AgentEvent = Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung | Signalled | Rang
 
 
 # --- effects --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher_core.errors import StuckError
 from launcher_core.model.job import Place, WorkerExit
-from launcher_core.model.news import Cut, Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
 from launcher_core.rules.steps import (
     EVENTS,
@@ -294,6 +294,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Cut: _show,
         Over: _over_before_start,
         Waiting: _show,
+        Notice: _show,
         Trouble: _trouble_while_waiting,
         Exited: _ignore,
         StartFailed: _ignore,
@@ -307,6 +308,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Cut: _cut_in_running,
         Over: _told_in_running,
         Waiting: _ignore,
+        Notice: _show,
         Trouble: _trouble_in_running,
         Exited: _worker_ended,
         StartFailed: _start_failed,
@@ -320,6 +322,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Cut: _cut_in_stopping,
         Over: _told_in_stopping,
         Waiting: _ignore,
+        Notice: _show,
         Trouble: _trouble_in_stopping,
         Exited: _worker_stopped,
         StartFailed: _ignore,
@@ -333,6 +336,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Cut: _cut_in_awaiting,
         Over: _told_while_waiting,
         Waiting: _show,
+        Notice: _show,
         Trouble: _trouble_while_waiting,
         Exited: _ignore,
         StartFailed: _ignore,
@@ -346,6 +350,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Cut: _show,
         Over: _told_while_waiting,
         Waiting: _show,
+        Notice: _show,
         Trouble: _trouble_at_the_barrier,
         Exited: _ignore,
         StartFailed: _ignore,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from time import monotonic
 
 from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousTimeoutError, UsageError
-from launcher_core.model.news import News, Trouble, Waiting
+from launcher_core.model.news import Formed, News, Notice, Trouble, Waiting
 from launcher_core.rules.guest import GIVES_UP, NEVER, Guest, Stage, Where
 from launcher_core.runtime.alarms import LONGEST_SLEEP
 
@@ -52,6 +52,8 @@ class Conversation:
         self._orders: deque[Callable[[float], object] | None] = deque()
         self._connected = False
         self._closing = False
+        self._tried: dict[str, bool] = {}
+        """Addresses that the host gave for the workers, and whether they answer."""
         self._lock = threading.Lock()
         """Guards the pipe's descriptors."""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -216,4 +218,23 @@ class Conversation:
 
     def _pass_on(self, news: list[News]) -> None:
         for one in news:
-            self._tell(one)
+            self._tell(self._reachable(one) if isinstance(one, Formed) else one)
+
+    def _reachable(self, news: Formed) -> Formed:
+        """The place with an address for its workers that this node has connected to: the host's own word is tried."""
+        place, ours = news.place, self._guest.address
+        if place.master_addr not in (ours, *self._tried):
+            self._tried[place.master_addr] = _answers(place.master_addr, place.master_port)
+            if not self._tried[place.master_addr]:
+                text = f"{place.master_addr}, which the host gives (--local-addr), does not answer here"
+                self._tell(Notice(f"{text}; this node's workers get {ours}"))
+        good = self._tried.get(place.master_addr, True)
+        return news if good else Formed(place._replace(master_addr=ours))
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=RECONNECT_WITHIN).close()
+    except OSError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from launcher_core.hooks.ports import Store
 from launcher_core.model.job import Node
-from launcher_core.model.news import News
+from launcher_core.model.news import News, Notice
 from launcher_core.rules.guest import Guest, Where
 from launcher_core.rules.round import Assign, Limits
 from launcher_core.runtime.conversation import Conversation
@@ -80,7 +80,7 @@ class CoordinatedMeeting:
         spot, taken = self._spot, None
         if spot.hosting in ("yes", "maybe"):
             try:
-                self._host()
+                self._host(tell)
             except PortInUse as error:
                 if spot.hosting == "yes":
                     raise
@@ -98,7 +98,7 @@ class CoordinatedMeeting:
             spot.host_loss,
             spot.token,
         )
-        self._conversation = Conversation(where, tell, self._reach, taken)
+        self._conversation = Conversation(where, tell, lambda seconds: self._reach(seconds, tell), taken)
 
     def join(self, node: Node) -> None:
         """Ask for a place; the answer is Formed, Over or Trouble."""
@@ -142,11 +142,11 @@ class CoordinatedMeeting:
 
     # --- called by the helper thread, once there is one ----------------------------------------------------
 
-    def _reach(self, seconds: float) -> tuple[socket.socket, str]:
+    def _reach(self, seconds: float, tell: Callable[[News], None]) -> tuple[socket.socket, str]:
         """A connection to the coordinator, and the address it was reached at. Raises OSError."""
         spot = self._spot
         if self._server is None and spot.hosting == "unknown" and local_address(spot.host):
-            self._host()
+            self._host(tell)
         if self._server is not None:
             ours, theirs = socket.socketpair()
             self._server.attach(theirs)
@@ -157,13 +157,14 @@ class CoordinatedMeeting:
         several = len({found[4][0] for found in lookup(spot.host)}) > 1
         return sock, sock.getpeername()[0] if several else spot.host
 
-    def _host(self) -> None:
+    def _host(self, tell: Callable[[News], None]) -> None:
         """Begin to serve. Raises PortInUse."""
         spot = self._spot
         server = PortServer(listen(spot.bind, spot.port), [])
         terms = Terms(spot.run_id, spot.limits, spot.master_addr or "", spot.interval, spot.silence, spot.token)
         coordinator = Coordinator(server, self._store, terms, self._assign)
         coordinator.on_empty = self._guests_left.set
+        coordinator.on_refused = lambda text: tell(Notice(text))
         server.replace(None, coordinator)
         server.start()
         self._server, self._coordinator = server, coordinator

@@ -18,6 +18,8 @@ from launcher_core.rules import round as rounds
 from launcher_core.rules.protocol import MAGIC, MAX_ASKED, Frames, frame
 from launcher_core.rules.round import Assign, Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
 
+MOST_REFUSALS = 20
+"""Refused agents that the host's people are told of."""
 WAITING_EVERY = 10.0
 """Seconds between two lines about a round that does not form."""
 
@@ -80,6 +82,9 @@ class Coordinator:
         self.members = 0
         self.on_empty: Callable[[], None] = lambda: None
         """Called when the last member has gone."""
+        self.on_refused: Callable[[str], None] = lambda text: None
+        """Called with what people at the host should know of an agent that was refused."""
+        self._refused: set[str] = set()
         server.call(self._every_so_often)
 
     def claims(self, first: bytes) -> bool:
@@ -108,6 +113,14 @@ class Coordinator:
         if run_id == terms.run_id:
             return ""
         return f"another job runs here: its id is {terms.run_id!r}, not {run_id!r} (--rdzv-id)"
+
+    def note_refusal(self, address: str, reason: str) -> None:
+        """Have the host's people told, once for each address and reason, and not of very many."""
+        host = address.rpartition(":")[0]
+        text = f"an agent from {host or address} was refused: {reason}"
+        if text not in self._refused and len(self._refused) < MOST_REFUSALS:
+            self._refused.add(text)
+            self.on_refused(text)
 
     def welcome(self, hello: dict[str, Any]) -> bytes:
         """The answer to an agent that may take part."""
@@ -240,6 +253,7 @@ class AgentSession:
 
     def refuse(self, reason: str) -> None:
         """Send this agent away."""
+        self._coordinator.note_refusal(self._peer.address, reason)
         self._peer.send(frame("refused", reason=reason))
         self.drop("it was refused")
 

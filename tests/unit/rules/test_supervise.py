@@ -7,7 +7,7 @@ from signal import SIGINT, SIGKILL, SIGTERM
 import pytest
 
 from launcher_core.model.job import Place, WorkerExit
-from launcher_core.model.news import Cut, Formed, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.rules.steps import (
     EVENTS,
     Alarm,
@@ -39,6 +39,7 @@ ONE_OF_EACH = (
     Cut("no answer"),
     Over(False, "boom"),
     Waiting(1, 1, 2, ""),
+    Notice("an agent was refused"),
     Trouble(ConnectionError("gone")),
     FAILED,
     StartFailed(OSError("no such program")),
