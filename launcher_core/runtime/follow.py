@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from launcher_core.rules.lines import Lines, matching, prefixed
 from launcher_core.runtime.console import Console
+from launcher_core.runtime.terminal import copy_size
 
 if TYPE_CHECKING:
     from launcher_core.runtime.inotify import Inotify
@@ -85,7 +86,8 @@ class Capture:
     """Copies what comes through a pipe or pseudo-terminal to the console unchanged, and keeps its end.
 
     `by_line`: the beginning of a line waits for its end, `HOLD_SECONDS` at most (`due` is when it is shown as it
-    is), so that workers do not tear each other's lines. On a terminal nothing waits: bars draw, prompts show.
+    is), so that workers do not tear each other's lines. On a terminal nothing waits: bars draw, prompts show, and
+    the worker's terminal is kept at the console's size.
     """
 
     __slots__ = ("_by_line", "_decoder", "_held", "console", "due", "ended", "fd", "kept")
@@ -126,6 +128,7 @@ class Capture:
 
     def _pass_on(self, chunk: bytes) -> None:
         if not self._by_line:
+            copy_size(self.console.fd, self.fd)  # before it is seen: the next state of a bar fits
             self._show(chunk)
             return
         data = self._held + chunk

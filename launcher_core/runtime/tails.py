@@ -18,6 +18,7 @@ from launcher_core.model.logs import LogsDest
 from launcher_core.rules.lines import last_lines
 from launcher_core.runtime.console import Console
 from launcher_core.runtime.follow import KEPT_BYTES, Capture, OutputThread, Tail
+from launcher_core.runtime.terminal import is_terminal, open_like
 
 EVERY_LINE = 1 << 30
 TAIL_SECONDS = 0.2
@@ -180,8 +181,8 @@ class _Opening:
             return fd
         if report_lines <= 0:
             return 2
-        terminal = _is_terminal(console.fd)
-        ours, theirs = _terminal(console.fd) if terminal else os.pipe()
+        terminal = is_terminal(console.fd)
+        ours, theirs = open_like(console.fd) if terminal else os.pipe()
         self._child_ends.append(theirs)
         capture = Capture(ours, console, by_line=not terminal)
         self.captures.append(capture)
@@ -213,26 +214,3 @@ def _end_of_file(path: str, start: int) -> bytes:
             return file.read(KEPT_BYTES)
     except OSError:
         return b""
-
-
-def _is_terminal(fd: int) -> bool:
-    return fd >= 0 and os.isatty(fd)
-
-
-def _terminal(model: int) -> tuple[int, int]:
-    """Both ends of a pseudo-terminal of the model's size that alters no byte; of a pipe when none is left."""
-    try:
-        ours, theirs = os.openpty()
-    except OSError:
-        return os.pipe()
-    import fcntl
-    import termios
-    import tty
-
-    tty.setraw(theirs)
-    try:
-        size = fcntl.ioctl(model, termios.TIOCGWINSZ, b"\0" * 8)
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
-    except OSError:
-        pass  # a terminal without a size
-    return ours, theirs

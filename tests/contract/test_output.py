@@ -497,6 +497,33 @@ def test_where_stderr_is_a_terminal_the_worker_has_one_of_the_same_size(
     terminal.close()
 
 
+def test_a_terminal_that_changes_its_size_changes_the_workers_too(make: Callable[..., Output], crew: Crew) -> None:
+    ends = pty.openpty()
+    tty.setraw(ends[1])
+    terminal = Screen(ends).watched()
+    output = make(stderr=terminal.file)
+    gate, go = os.pipe()
+    script = (
+        "import os\nfor text in ('one', 'two'):\n    os.write(2, text.encode())\n    os.read(0, 1)\n"
+        "os.write(2, f'{tuple(os.get_terminal_size(2))}'.encode())"
+    )
+    crew.start(output.open(LogsDest(), {}, [0], {0: gate}), script)
+    output.started()
+
+    terminal.until(b"one")
+    fcntl.ioctl(ends[1], termios.TIOCSWINSZ, b"\x28\0\x50\0\0\0\0\0")
+    os.write(go, b"x")
+    terminal.until(b"two")
+    os.write(go, b"x")
+
+    assert terminal.until(b")") == b"onetwo(80, 40)"
+    crew.wait()
+    output.close()
+    terminal.close()
+    os.close(gate)
+    os.close(go)
+
+
 def test_much_stderr_through_a_terminal_arrives_completely(make: Callable[..., Output], crew: Crew) -> None:
     ends = pty.openpty()
     tty.setraw(ends[1])
