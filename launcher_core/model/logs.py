@@ -25,12 +25,17 @@ class Std(IntFlag):
         if text in _DIGITS:
             return cls(int(text))
         pairs = [item.split(":") for item in text.split(",")]
-        if all(len(pair) == 2 and pair[0].isdecimal() and pair[0].isascii() and pair[1] in _DIGITS for pair in pairs):
+        if all(len(pair) == 2 and _is_rank(pair[0]) and pair[1] in _DIGITS for pair in pairs):
             return {int(rank): cls(int(streams)) for rank, streams in pairs}
         raise ValueError(
             f"{text!r} names no streams: write one digit for all local ranks (0 none, 1 stdout, "
             "2 stderr, 3 both) or RANK:DIGIT pairs, e.g. 0:3,1:2"
         )
+
+
+def _is_rank(text: str) -> bool:
+    """Whether this is a number, and not one of the thousands of digits that Python refuses to read."""
+    return text.isdecimal() and text.isascii() and len(text) < 1000
 
 
 StdChoice = Std | Mapping[int, Std]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 from launcher_core.errors import UsageError
 
 LAST_PORT = 65535
+_DIGITS = 20
+"""Of a port, zeros in front included: Python refuses to read a number of thousands."""
 
 
 class Endpoint(NamedTuple):
@@ -42,7 +44,7 @@ def split_endpoint(text: str, said: str = "--rdzv-endpoint") -> tuple[str, int |
         raise UsageError(f"{said}={text!r}: write HOST, HOST:PORT, or [IPv6 ADDRESS]:PORT")
     if port is None:
         return host, None
-    if not (port.isascii() and port.isdigit() and int(port) <= LAST_PORT):
+    if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS and int(port) <= LAST_PORT):
         raise UsageError(f"{said}={text!r}: {port!r} is no port; write a number up to {LAST_PORT}")
     return host, int(port)
 
@@ -92,4 +94,6 @@ def _is_ipv6(address: str) -> bool:
 
 def _is_ipv4(text: str) -> bool:
     parts = text.split(".")
-    return len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts)
+    return len(parts) == 4 and all(
+        part.isascii() and part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts
+    )
