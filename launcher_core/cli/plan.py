@@ -124,7 +124,7 @@ def as_json(plan: Plan) -> str:
         "timeouts": _objects(plan.timeouts),
         "workers": _objects(plan.workers),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2)
 
 
 def _objects(rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -217,8 +217,7 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ",".join(str(item) for item in value) or "-"
-    text = str(value)
-    return text if text and text == text.strip() and text.isprintable() else repr(text)
+    return say.shown(str(value))
 
 
 def _table(rows: Iterable[Sequence[str]]) -> list[str]:

@@ -57,7 +57,7 @@ def no_such_option(word: str, known: Sequence[str]) -> str:
     """For a word before the script that is no option."""
     near = _meant(word.partition("=")[0], known)
     hint = f"did you mean {near}?" if near else "--help lists the options."
-    return f"{word}: no such option; {hint} The script's own options come after the script."
+    return f"{shown(word)}: no such option; {hint} The script's own options come after the script."
 
 
 def ambiguous(word: str, flags: Sequence[str]) -> str:
@@ -74,7 +74,7 @@ def value_missing(word: str, flag: str, follower: str | None) -> str:
 
 def value_not_wanted(word: str, flag: str) -> str:
     """For a switch with a value."""
-    return f"{word}: {flag} takes no value; write {flag}, or leave it out"
+    return f"{shown(word)}: {flag} takes no value; write {flag}, or leave it out"
 
 
 def script_missing() -> str:
@@ -89,12 +89,12 @@ def neither_yes_nor_no(said: str) -> str:
 
 def not_a_choice(said: str, choices: Sequence[str]) -> str:
     """For a value that is not among the choices."""
-    return f"{said}: write one of {', '.join(choices)}"
+    return f"{shown(said)}: write one of {', '.join(choices)}"
 
 
 def not_a_number(said: str, kind: str) -> str:
     """For text where a number is wanted."""
-    return f"{said}: write a {'whole number' if kind == 'whole' else 'number of seconds'}"
+    return f"{shown(said)}: write a {'whole number' if kind == 'whole' else 'number of seconds'}"
 
 
 # --- values ----------------------------------------------------------------------------------------------
@@ -160,16 +160,21 @@ def module_without_python() -> str:
     return "--module and --no-python exclude each other: only Python runs modules; leave one of them out"
 
 
+def script_is_empty() -> str:
+    """For a script without a name."""
+    return "the script's name is empty; write it, and look for a shell variable that is not set"
+
+
 def no_such_script(script: str) -> str:
     """For a script that is not there."""
-    return f"{script}: no such file; write the script's path, -m for a module, or --no-python for a program"
+    return f"{shown(script)}: no such file; write the script's path, -m for a module, or --no-python for a program"
 
 
 def no_such_program(program: str) -> str:
     """For a program that cannot be run."""
-    if "/" in program:
-        return f"{program}: no such program, or not executable; check the path, or run chmod +x"
-    return f"{program}: no such program on PATH; write its path, e.g. ./{program}"
+    if "/" in program or program in (".", ".."):
+        return f"{shown(program)}: no such program, or not executable; check the path, or run chmod +x"
+    return f"{shown(program)}: no such program on PATH; write its path, e.g. {shown(f'./{program}')}"
 
 
 def python_exec_unusable(text: str) -> str:
@@ -205,6 +210,11 @@ def port_nobody_knows(endpoint: str) -> str:
 def bad_port(port: int) -> str:
     """For a --master-port that is none."""
     return f"--master-port={port}: ports are 1 to 65535, or 0 for any free one on a single node"
+
+
+def no_host(flag: str, text: str) -> str:
+    """For text that is no host, where a host alone is wanted."""
+    return f"{flag}={text!r}: write a host's name or its address, without a port"
 
 
 def address_with_port(text: str) -> str:
@@ -276,6 +286,11 @@ def one_thread_each(workers: int) -> str:
 def unknown_variable(name: str, near: str) -> str:
     """A notice: a variable that looks like a setting, and is none."""
     return f"{name} is set and means nothing here; did you mean {near}?"
+
+
+def shown(text: str) -> str:
+    """The text as it stands in a sentence: quoted where it would not be seen, or would break the line."""
+    return text if text and text == text.strip() and text.isprintable() else repr(text)
 
 
 def _meant(word: str, known: Sequence[str]) -> str | None:

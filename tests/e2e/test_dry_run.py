@@ -195,3 +195,13 @@ def test_with_several_nodes_the_ranks_are_known_only_later(launcher: Launcher) -
 def test_a_wrong_request_is_refused_as_without_it(launcher: Launcher) -> None:
     for args in (["--nnodes=0", TOUCH_PY], ["--logs-specs=none", TOUCH_PY], ["missing.py"]):
         assert launcher.run("--dry-run", *args) == launcher.run(*args)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict", "utf-8:surrogateescape"])
+def test_any_word_can_be_shown_whatever_stdout_takes(launcher: Launcher, encoding: str) -> None:
+    env, words = {"PYTHONIOENCODING": encoding}, ["--role=caf\u00e9", TOUCH_PY, "\udcff", "\u00e9"]
+    found = plan(launcher, *words, env=env)
+    assert found["workers"][0]["command"][-2:] == ["\udcff", "\u00e9"]
+    assert settings(found)["--role"][0] == "caf\u00e9"
+    result = launcher.run("--dry-run", *words, env=env)
+    assert (result.code, result.err) == (0, "")
