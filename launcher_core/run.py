@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher_core.cli.answer import answer
 from launcher_core.cli.parse import parse_args
-from launcher_core.errors import ChildFailedError
+from launcher_core.errors import ChildFailedError, UsageError
 from launcher_core.rules.sizes import parse_min_max_nnodes
 
 __all__ = ["config_from_args", "get_args_parser", "main", "parse_args", "parse_min_max_nnodes", "run"]
@@ -63,13 +63,16 @@ def run(args: Any) -> None:
         answer(plugin_list())
         return
     from launcher_core.cli.facts import this_machine
-    from launcher_core.cli.resolve import resolve_args
+    from launcher_core.cli.resolve import blamed, resolve_args
     from launcher_core.cli.tell import Teller
 
     resolved = resolve_args(args, this_machine(os.environ))
     from launcher_core import launch
 
-    prepared = launch.prepare(resolved.config, resolved.command)
+    try:
+        prepared = launch.prepare(resolved.config, resolved.command)
+    except UsageError as error:
+        raise blamed(error, resolved.origin) from error.__cause__
     if resolved.dry_run:
         from launcher_core.dry_run import show
 

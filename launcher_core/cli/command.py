@@ -19,6 +19,8 @@ def build(settings: Mapping[str, Origin], script: str, args: Sequence[str], fact
 
     Raises UsageError when there is nothing to run, and when options exclude each other.
     """
+    if not script:
+        raise UsageError(say.script_is_empty())
     if settings["run_path"].value:
         return _in_process(script, args, facts)
     module, program = settings["module"].value, settings["no_python"].value
@@ -40,7 +42,7 @@ def _in_process(script: str, args: Sequence[str], facts: Facts) -> Command:
 
 
 def _program(script: str, args: Sequence[str], facts: Facts) -> Command:
-    if not script or facts.find_program(script) is None:
+    if facts.find_program(script) is None:
         raise UsageError(say.no_such_program(script))
     return Command(argv=(script, *args), name=script)
 

@@ -192,7 +192,10 @@ def _said(entry: Origin) -> str:
 def _host(entry: Origin) -> str:
     """The host that --master-addr names. Raises UsageError when it is none, or has a port."""
     text = entry.value.strip()
-    host, port = split_endpoint(text, "--master-addr")
+    try:
+        host, port = split_endpoint(text)
+    except UsageError:
+        raise _wrong(entry, say.no_host("--master-addr", text)) from None
     if port is not None:
         raise _wrong(entry, say.address_with_port(text))
     return host

@@ -11,7 +11,7 @@ from launcher_core.cli import command, rendezvous, say, values
 from launcher_core.cli.facts import Facts, this_machine
 from launcher_core.cli.options import ASK, OPTIONS, by_dest
 from launcher_core.cli.parse import Origin, parse_args
-from launcher_core.errors import UsageError
+from launcher_core.errors import PluginError, UsageError
 from launcher_core.model.job import Command
 from launcher_core.model.logs import Std
 from launcher_core.model.settings import LaunchConfig, LogsConfig
@@ -154,6 +154,7 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "duplicate_stdout_filters": lambda texts: values.line_filters("--duplicate-stdout-filters", texts),
         "duplicate_stderr_filters": lambda texts: values.line_filters("--duplicate-stderr-filters", texts),
         "signals_to_handle": values.signal_names,
+        "local_addr": values.local_address,
         "stdin": lambda text: values.stdin_reader(text, workers),
         "policy": lambda text: values.names("--policy", text),
     }
@@ -178,6 +179,24 @@ def _checked(entry: Origin, meaning: Callable[[Any], T]) -> T:
         if entry.kind != "variable":
             raise
         raise type(error)(say.set_by(error, entry.source)) from None
+
+
+def blamed(error: UsageError, settings: Mapping[str, Origin]) -> UsageError:
+    """The error about a plugin, or about what it was told, with the variable where one set the option it begins with.
+
+    What a plugin that was found says of itself may be about any of its settings: that stays as it is.
+    """
+    for dest, entry in settings.items():
+        if entry.kind != "variable" or dest not in by_dest():
+            continue
+        flag = by_dest()[dest].flag
+        own = dest in _PLUGINS and not isinstance(error, PluginError)
+        if not own and str(error).startswith((f"{flag}=", f"{flag}:", f"{flag} ")):
+            return type(error)(say.set_by(error, entry.source))
+    return error
+
+
+_PLUGINS = ("rdzv_backend", "start_method", "logs_specs", "event_log_handler", "policy")
 
 
 def _threads(workers: int, environ: Mapping[str, str]) -> dict[str, Origin]:

@@ -9,6 +9,7 @@ from launcher_core.cli import say
 from launcher_core.errors import UsageError
 from launcher_core.model.logs import Std, StdChoice
 from launcher_core.model.settings import LONGEST
+from launcher_core.rules.endpoint import split_endpoint
 from launcher_core.rules.signals import signal_numbers
 
 
@@ -90,10 +91,21 @@ def stdin_reader(text: str, workers: int) -> str:
     reader = text.strip().lower()
     if reader in ("all", "none"):
         return reader
-    if not (reader.isascii() and reader.isdigit()):
+    if not (reader.isascii() and reader.isdigit() and len(reader) < 1000):  # Python refuses to read thousands of digits
         raise UsageError(say.bad_stdin(text))
     _within("--stdin", (int(reader),), workers)
     return str(int(reader))
+
+
+def local_address(text: str | None) -> str | None:
+    """The host of --local-addr as it was given. Raises UsageError for what can be no host, and for a port."""
+    try:
+        port = split_endpoint(text)[1] if text else None
+    except UsageError:
+        raise UsageError(say.no_host("--local-addr", text or "")) from None
+    if port is not None:
+        raise UsageError(say.no_host("--local-addr", text or ""))
+    return text
 
 
 def signal_names(text: str) -> str:

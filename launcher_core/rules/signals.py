@@ -6,7 +6,11 @@ import signal
 
 from launcher_core.errors import UsageError
 
-_NEVER = ("SIGKILL", "SIGSTOP")
+_NEVER = {
+    "SIGKILL": "cannot be handled by any program",
+    "SIGSTOP": "cannot be handled by any program",
+    "SIGCHLD": "comes whenever a process ends, and would stop the job when its first worker is done",
+}
 
 
 def signal_numbers(names: str) -> tuple[int, ...]:
@@ -16,13 +20,21 @@ def signal_numbers(names: str) -> tuple[int, ...]:
 
 def _number(name: str, names: str) -> int:
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
-    if full in _NEVER:
-        raise UsageError(f"--signals-to-handle={names!r}: {full} cannot be handled by any program; leave it out")
-    known = signal.Signals.__members__
-    if full in known:
-        return int(known[full])
+    known = signal.Signals.__members__.get(full)
+    if known is not None and known.name not in _NEVER:
+        return int(known)
+    if known is not None:
+        raise UsageError(f"--signals-to-handle={names!r}: {full} {_NEVER[known.name]}; leave it out")
+    close = _meant(name, full)
+    hint = f"did you mean {close}?" if close else "write names such as SIGTERM,SIGINT"
+    raise UsageError(f"--signals-to-handle={names!r}: there is no signal {name!r}; {hint}")
+
+
+def _meant(name: str, full: str) -> str:
+    """The signal of that number, or whose name is most like this one; "" when there is none."""
+    numbers = {str(int(one)): one.name for one in signal.Signals}
+    if name.isdecimal():
+        return numbers.get(name, "")
     from difflib import get_close_matches
 
-    close = get_close_matches(full, list(known), n=1)
-    hint = f"did you mean {close[0]}?" if close else "write names such as SIGTERM,SIGINT"
-    raise UsageError(f"--signals-to-handle={names!r}: there is no signal {name!r}; {hint}")
+    return next(iter(get_close_matches(full, numbers.values(), n=1)), "")

@@ -34,7 +34,7 @@ class JsonlRecorder:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._fd = os.open(self._path, flags, 0o666)
         except OSError as error:
-            raise OSError(error.errno, self._cannot("be opened", error)) from error
+            raise type(error)(self._cannot("be opened", error)) from error  # a number would begin the text
 
     def record(self, event: Event) -> None:
         """Append the event. Raises OSError when all of it does not fit."""
@@ -42,7 +42,7 @@ class JsonlRecorder:
         try:
             written = os.write(self._fd, line)
         except OSError as error:
-            raise OSError(error.errno, self._cannot("be written", error)) from error
+            raise type(error)(self._cannot("be written", error)) from error
         if written < len(line):
             raise OSError(f"event file {self._path!r}: only {written} of {len(line)} bytes could be written")
 

@@ -83,6 +83,11 @@ CASES = [
         ("--no-python", "--module", "ok"),
         ("--module and --no-python exclude each other", "leave one of them out"),
     ),
+    Case("no name", ("",), ("the script's name is empty", "a shell variable that is not set")),
+    Case("no module's name", ("-m", ""), ("the script's name is empty",)),
+    Case("no program's name", ("--no-python", "", "x"), ("the script's name is empty",)),
+    Case("a name of two lines", ("two\nlines.py",), (r"'two\nlines.py': no such file",)),
+    Case("a directory for a program", ("--no-python", "."), (".: no such program, or not executable",)),
     Case("PYTHON_EXEC empty", ("ok.py",), ("PYTHON_EXEC is empty; unset it",), {"PYTHON_EXEC": ""}),
     Case("PYTHON_EXEC wrong", ("ok.py",), ("PYTHON_EXEC=/no/python", "unset it"), {"PYTHON_EXEC": "/no/python"}),
     # how many
@@ -109,6 +114,9 @@ CASES = [
     ),
     Case("a port too large", ("--master-port=70000", "ok.py"), ("--master-port=70000", "1 to 65535")),
     Case("a URL", (C10D, "--rdzv-endpoint=tcp://host:1", "ok.py"), ("'tcp://host:1'", "write HOST, HOST:PORT")),
+    Case("a host in no shape", ("--master-addr=", "ok.py"), ("--master-addr=''", "without a port")),
+    Case("an address with a port", ("--local-addr=h:1", "ok.py"), ("--local-addr='h:1'", "without a port")),
+    Case("an address in no shape", ("--local-addr=a b", "ok.py"), ("--local-addr='a b'", "a host's name")),
     Case(
         "an unknown host, c10d",
         (C10D, "--rdzv-endpoint=host.invalid:29400", "ok.py"),
@@ -155,6 +163,8 @@ CASES = [
     value("--shutdown-timeout=-1", "--shutdown-timeout=-1", "0 or more"),
     value("--signals-to-handle=SIGTRM", "'SIGTRM'", "did you mean SIGTERM?"),
     value("--signals-to-handle=SIGTERM,SIGKILL", "SIGKILL cannot be handled", "leave it out"),
+    value("--signals-to-handle=15", "'15'", "did you mean SIGTERM?"),
+    value("--signals-to-handle=TERM,CHLD", "SIGCHLD comes whenever a process ends", "leave it out"),
     value("--signals-to-handle=,", "--signals-to-handle is empty", "write e.g. SIGTERM"),
     # output
     value("--redirects=4", "--redirects: '4'", "0 none, 1 stdout, 2 stderr, 3 both"),
@@ -176,6 +186,9 @@ CASES = [
     Case("PET, a switch", ("ok.py",), ("PET_MODULE='maybe'", "write 1 or true"), {"PET_MODULE": "maybe"}),
     Case("PET, a value", ("ok.py",), ("'3:2'", "PET_NNODES sets it"), {"PET_NNODES": "3:2"}),
     Case("PET, a choice", ("ok.py",), ("PET_NUMA_BINDING='x'", "write one of node,"), {"PET_NUMA_BINDING": "x"}),
+    Case("PET, a plugin", ("ok.py",), ("=x: no plugin", "(PET_LOGS_SPECS sets it)"), {"PET_LOGS_SPECS": "x"}),
+    Case("PET, a directory", ("ok.py",), ("'/proc/x'", "(PET_LOG_DIR sets it)"), {"PET_LOG_DIR": "/proc/x"}),
+    Case("PET, a key", (C10D, "ok.py"), ("no key 'x'", "(PET_RDZV_CONF sets it)"), {"PET_RDZV_CONF": "x=1"}),
     Case("grace", ("ok.py",), ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "'x'"), {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "x"}),
     # words
     words(says=("there is no script to run", "write it after the options")),
@@ -186,6 +199,8 @@ CASES = [
     words("--no", "ok.py", says=("--no could be --no-python, --node-rank", "write more of it")),
     words("--standalone=1", "ok.py", says=("--standalone=1", "takes no value")),
     words("--nnodes", says=("--nnodes needs a value", "write --nnodes=VALUE")),
+    words("--two\nlines", "ok.py", says=(r"'--two\nlines': no such option",)),
+    words("--max-restarts=x\ny", "ok.py", says=(r"'--max-restarts=x\ny': write a whole number",)),
     words("--max-restarts=x", "ok.py", says=("--max-restarts=x", "write a whole number")),
     words("--exit-code=two", "ok.py", says=("--exit-code=two", "write one of one, worker")),
 ]
@@ -392,3 +407,27 @@ def test_more_workers_than_devices_are_refused_before_any_starts(launcher: Launc
         "lower --nproc-per-node or list more devices\n",
     )
     assert files(here) == before
+
+
+MANY = "9" * 5000
+"""More digits than Python reads."""
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((C10D, f"--rdzv-endpoint=host:{MANY}"), "is no port; write a number up to 65535"),
+        ((C10D, f"--rdzv-endpoint=::1.2.3.{MANY}"), "write HOST, HOST:PORT"),
+        ((f"--stdin={MANY}",), "write the local rank that reads it"),
+        ((f"--tee={MANY}:3",), "names no streams: write one digit"),
+        ((f"--max-restarts={MANY}",), "write a whole number"),
+    ],
+    ids=["port", "address", "stdin", "tee", "restarts"],
+)
+def test_a_number_of_thousands_of_digits_is_refused_like_any_other(
+    launcher: Launcher, here: Path, options: tuple[str, ...], says: str
+) -> None:
+    result = launcher.run(*options, "ok.py")
+    assert (result.code, result.out) == (2, "")
+    assert says in result.err
+    assert "Traceback" not in result.err

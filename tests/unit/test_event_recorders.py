@@ -97,7 +97,7 @@ def test_jsonl_beside_discarded_logs_is_discarded_too(here: Path) -> None:
 def test_a_jsonl_file_that_cannot_be_written_is_named(here: Path) -> None:
     (here / "file").write_text("")
 
-    with pytest.raises(OSError, match=r"file/events\.jsonl' cannot be opened: "):
+    with pytest.raises(OSError, match=r"^event file '.*file/events\.jsonl' cannot be opened: "):
         jsonl.launcher_make_recorder(None, str(here / "file"))
     with pytest.raises(IsADirectoryError, match="cannot be opened"):
         jsonl.launcher_make_recorder(str(here), None)

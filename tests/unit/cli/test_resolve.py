@@ -11,8 +11,8 @@ import pytest
 from launcher_core.cli.facts import Facts
 from launcher_core.cli.parse import Origin
 from launcher_core.cli.parser import get_args_parser
-from launcher_core.cli.resolve import Resolved, local_world_size, resolve, resolve_args
-from launcher_core.errors import NodesError, UsageError
+from launcher_core.cli.resolve import Resolved, blamed, local_world_size, resolve, resolve_args
+from launcher_core.errors import NodesError, PluginError, UsageError
 from launcher_core.model.job import Command
 from launcher_core.model.logs import Std
 from launcher_core.model.settings import LaunchConfig, LogsConfig
@@ -302,6 +302,21 @@ def test_rendezvous_settings_that_are_no_pairs_are_refused(text: str, words: str
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused(flag: str, words: str) -> None:
     assert refused(flag, "s.py") == words
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PluginError("--rdzv-backend=x: no plugin"), "--rdzv-backend=x: no plugin (PET_RDZV_BACKEND sets it)"),
+        (UsageError("--rdzv-backend=x: join_timeout='y'"), "--rdzv-backend=x: join_timeout='y'"),
+        (UsageError("--rdzv-conf: x has no key"), "--rdzv-conf: x has no key (PET_RDZV_CONF sets it)"),
+        (UsageError("--log-dir='y': it is full"), "--log-dir='y': it is full"),
+    ],
+)
+def test_an_error_of_a_plugin_names_the_variable_that_set_what_it_is_about(error: UsageError, words: str) -> None:
+    request = resolved("--log-dir=y", "--nnodes=2", "s.py", PET_RDZV_BACKEND="x", PET_RDZV_CONF="a=b")
+    found = blamed(error, request.origin)
+    assert (type(found), str(found)) == (type(error), words)
 
 
 def test_an_error_about_a_variable_names_it() -> None:
