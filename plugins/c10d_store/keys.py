@@ -14,7 +14,8 @@ Woken = Sequence[Hashable]
 """Clients whose waits are over, one mention for each wait."""
 NOBODY: Woken = ()
 
-_INTEGER = rb"[ \t\n\v\f\r]*([+-]?)0*([0-9]{1,19})(?![0-9])"
+_INTEGER = rb"[ \t\n\v\f\r]*+([+-]?)([0-9]++)"
+"""Each part is read once: a value can be many megabytes that somebody made up to be tried in every way."""
 _I64_MIN, _I64_MAX, _U64_SPAN = -(2**63), 2**63 - 1, 2**64
 
 
@@ -191,7 +192,8 @@ class KeySpace:
 def _to_integer(key: bytes, value: bytes) -> int:
     """The number a value begins with, read as C's strtoll reads it."""
     match = re.match(_INTEGER, value)
-    number = int(match[1] + match[2]) if match else None
+    digits = (match[2].lstrip(b"0") or b"0") if match else b""
+    number = int(match[1] + digits) if match and len(digits) < 20 else None
     if number is None or not _I64_MIN <= number <= _I64_MAX:
         raise ValueError(f"the value of {key!r} is no 64-bit number: {value[:40]!r}")
     return number

@@ -286,3 +286,20 @@ def test_a_barrier_on_what_is_no_number_fails(space: KeySpace):
 
     with pytest.raises(ValueError, match="b'bar'"):
         space.arrive("x", b"bar", 2)
+
+
+@pytest.mark.parametrize("value", [b"0" * 2**23 + b"1" * 20, b" " * 2**23 + b"x", b"1" * 2**23])
+def test_a_long_value_that_is_no_number_is_read_once(value: bytes):
+    """Not tried in every way to split it, which took half a minute for eight megabytes: others are to be served."""
+    space = KeySpace()
+    space.set(b"n", value)
+
+    with pytest.raises(ValueError, match="no 64-bit number"):
+        space.add(b"n", 1)
+
+
+def test_zeros_before_a_number_do_not_count():
+    space = KeySpace()
+    space.set(b"n", b" -" + b"0" * 2**20 + b"41")
+
+    assert space.add(b"n", -1)[0] == -42
