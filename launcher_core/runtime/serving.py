@@ -27,6 +27,8 @@ MAX_QUEUED = 64 * 1024 * 1024
 
 _LINGER_SECONDS = 10.0
 """How long a connection that is to be closed may take to read what is queued."""
+_SILENT_SECONDS = 10.0
+"""How long a connection may stay open before its first byte."""
 _CHUNK = 64 * 1024
 """What is read at a time, into one buffer for all: to make one for each read costs more than the reading."""
 _DRAINED_CHUNKS = 16
@@ -240,6 +242,7 @@ class _Connection:
         "_server",
         "_session",
         "_sock",
+        "_unheard",
         "address",
         "service",
     )
@@ -255,6 +258,7 @@ class _Connection:
         self._closing = False
         """Nothing more is taken in or queued."""
         self._closed = False
+        self._unheard = server.call_at(monotonic() + _SILENT_SECONDS, self.drop)
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the client; never blocks, and calls no session."""
@@ -321,6 +325,7 @@ class _Connection:
         self._closing = self._closed = True
         self._server._connections.discard(self)
         self._server._readiness.forget(self._sock.fileno())
+        self._server.cancel(self._unheard)
         with suppress(OSError):  # input left unread would have the system discard what was sent last
             for _ in range(_DRAINED_CHUNKS):
                 if not self._sock.recv_into(self._chunk):
@@ -331,6 +336,7 @@ class _Connection:
 
     def _open(self, first: bytes) -> Session:
         """Begin a session of the first service that claims the connection; ValueError when none does."""
+        self._server.cancel(self._unheard)
         for service in self._server._services:
             if service.claims(first):
                 self.service = service

@@ -141,6 +141,18 @@ def test_a_connection_that_is_silent_at_first_costs_nobody_anything(running):
     assert read(silent, 4) == b"A:A2"
 
 
+def test_a_connection_that_stays_silent_is_closed_and_one_that_spoke_is_not(running, monkeypatch):
+    monkeypatch.setattr("launcher_core.runtime.serving._SILENT_SECONDS", 0.05)
+    here = running(Echo(b"A"))
+    spoke = here.connect(b"A1")
+    assert read(spoke, 4) == b"A:A1"
+
+    assert is_closed(here.connect())
+    spoke.sendall(b"A2")
+    assert read(spoke, 4) == b"A:A2"
+    assert here.errors.empty()
+
+
 def test_nonsense_costs_its_sender_the_connection_and_is_not_reported(running):
     service = Echo(b"A")
     here = running(service)
