@@ -8,11 +8,14 @@ MAX_ASKED from an agent to the coordinator.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MAGIC = b"LAUNCH\x01\n"
 MAX_FRAME = 1 << 20
 MAX_ASKED = 1 << 16
+MAX_NAME = 1024
+"""Letters of a node's id, name or role."""
 
 
 def frame(type: str, **fields: Any) -> bytes:
@@ -55,4 +58,109 @@ def _message(body: bytes) -> dict[str, Any]:
         raise ValueError(f"not JSON: {body[:60]!r}") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ValueError(f"not a message: {body[:60]!r}")
-    return message
+    return _known(message)
+
+
+def _known(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with the fields that are known; raises ValueError when one of them is not what it must be."""
+    kind: str = message["type"]
+    shape = MESSAGES.get(kind)
+    if shape is None:
+        raise ValueError(f"message {kind[:60]!r} is not known here")
+    for key, fits in shape.items():
+        if not fits(message.get(key)):
+            raise ValueError(f"{key} of {kind} is not what it must be")
+    return {"type": kind, **{key: message[key] for key in shape if key in message}}
+
+
+# --- what the fields must be, so that nobody behind this needs to doubt them --------------------------------
+
+Fits = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    """A text that can be written anywhere; JSON can spell some that cannot."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value))
+
+
+def _name(value: Any) -> bool:
+    return _text(value) and len(value) <= MAX_NAME
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
+
+
+def _count(value: Any) -> bool:
+    return _whole(value) and value >= 0
+
+
+def _workers(value: Any) -> bool:
+    return _whole(value) and 0 < value < 1 << 20
+
+
+def _seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < 1e9
+
+
+def _moment(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and -1e9 < value < 1e9)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _past(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_count, value)))
+
+
+def _node(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == NODE.keys() and all(NODE[key](value[key]) for key in NODE)
+
+
+def _or_none(fits: Fits) -> Fits:
+    return lambda value: value is None or fits(value)
+
+
+NODE: Mapping[str, Fits] = {
+    "id": _name,
+    "name": _name,
+    "local_world_size": _workers,
+    "role": _name,
+    "node_rank": _or_none(_count),
+    "pid": _count,
+}
+MESSAGES: Mapping[str, Mapping[str, Fits]] = {
+    # from the host
+    "challenge": {"nonce": _text, "token": _flag},
+    "welcome": {"silence": _seconds, "interval": _seconds, "nonce": _text, "proof": _text},
+    "refused": {"reason": _text},
+    "seat": {
+        "round": _count,
+        "group_rank": _count,
+        "group_world_size": _count,
+        "base_rank": _count,
+        "world_size": _count,
+        "base_role_rank": _count,
+        "role_world_size": _count,
+        "restarts": _count,
+        "master_addr": _text,
+        "master_port": _count,
+    },
+    "dismiss": {"round": _whole, "reason": _text, "restart": _flag, "restarts": _count, "max_restarts": _whole},
+    "park": {},
+    "waiting": {"have": _count, "low": _count, "high": _count, "detail": _text, "seconds_left": _moment, "then": _text},
+    "end": {"succeeded": _flag, "reason": _text},
+    # from an agent
+    "hello": {"run_id": _text, "nonce": _text, "proof": _or_none(_text)},
+    "join": {"node": _node, "past": _past},
+    "resume": {"node": _node, "round": _whole},
+    "failed": {"round": _whole, "reason": _text},
+    "finished": {"round": _whole},
+    "leave": {"reason": _text},
+    "close": {"reason": _text},
+    # from both
+    "ok": {"n": _whole},
+}
+"""Type -> each field of it, and whether a value (None when it is missing) may stand there."""

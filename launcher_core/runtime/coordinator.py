@@ -22,6 +22,10 @@ MOST_REFUSALS = 20
 """Refused agents that the host's people are told of."""
 WAITING_EVERY = 10.0
 """Seconds between two lines about a round that does not form."""
+GREETING = 10.0
+"""Seconds in which an agent has to say who it is, whatever else it sends."""
+REASON = 2000
+"""Letters of a reason, or of what is waited for, that are passed on."""
 
 
 class Terms(NamedTuple):
@@ -103,12 +107,12 @@ class Coordinator:
 
     def refusal(self, hello: dict[str, Any], nonce: str) -> str:
         """Why the agent that says this may not take part; "" when it may."""
-        terms, run_id, theirs = self._terms, hello.get("run_id"), str(hello.get("nonce"))
+        terms, run_id, theirs = self._terms, hello["run_id"], hello["nonce"]
         if terms.token:
             given = hello.get("proof")
             if given is None:
                 return "it asks for the job's token: set PET_RDZV_TOKEN, or --rdzv-conf token_file=PATH, as on the host"
-            if not proof.holds(str(given), terms.token, "guest", str(run_id), nonce, theirs):
+            if not proof.holds(given, terms.token, "guest", run_id, nonce, theirs):
                 return "the job's token is another one (PET_RDZV_TOKEN or --rdzv-conf token_file), or its --rdzv-id"
         if run_id == terms.run_id:
             return ""
@@ -125,7 +129,7 @@ class Coordinator:
     def welcome(self, hello: dict[str, Any]) -> bytes:
         """The answer to an agent that may take part."""
         token, nonce = self._terms.token, os.urandom(8).hex() if self._terms.token else ""
-        shown = proof.of(token, "host", self._terms.run_id, str(hello.get("nonce")), nonce) if token else ""
+        shown = proof.of(token, "host", self._terms.run_id, hello["nonce"], nonce) if token else ""
         terms = self._terms
         return frame("welcome", silence=terms.silence, interval=terms.interval, nonce=nonce, proof=shown)
 
@@ -182,7 +186,7 @@ class Coordinator:
 
         In two looks: if this process was stopped meanwhile, what the node said is only read after the first.
         """
-        now, silence = self.clock(), self._terms.silence
+        now, silence = self.clock(), self._terms.silence if session.welcome else GREETING
         due = session.heard + silence * 2 / 3
         if now >= due and session.doubted:
             session.silent = True
@@ -216,7 +220,8 @@ class AgentSession:
         self._magic = bytearray()
         self._frames = Frames(MAX_ASKED)
         self._nonce = ""
-        self._welcome = False
+        self._over = False
+        self.welcome = False
         self._why_gone = "its connection broke"
         self.node: Node | None = None
         self.silent = False
@@ -228,7 +233,8 @@ class AgentSession:
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes; raises ValueError on nonsense."""
-        self.heard = self._coordinator.clock()
+        if self.welcome:
+            self.heard = self._coordinator.clock()
         if len(self._magic) < len(MAGIC):
             need = len(MAGIC) - len(self._magic)
             self._magic += data[:need]
@@ -239,7 +245,8 @@ class AgentSession:
                 self._nonce = os.urandom(8).hex()
                 self._peer.send(self._coordinator.challenge(self._nonce))
         for message in self._frames.feed(data):
-            self._take(message)
+            if not self._over:
+                self._take(message)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -248,7 +255,7 @@ class AgentSession:
 
     def drop(self, reason: str) -> None:
         """End the conversation from this side."""
-        self._why_gone = reason
+        self._why_gone, self._over = reason, True
         self._peer.close()
 
     def refuse(self, reason: str) -> None:
@@ -278,31 +285,32 @@ class AgentSession:
     def waiting(self, round: Round, limits: Limits, now: float) -> None:
         """Send how far a gathering round is."""
         left = None if round.deadline is None else round.deadline - now
-        detail = rounds.missing(round, limits)
+        detail = rounds.missing(round, limits)[:REASON]
         then = "" if left is None else "the round starts with these"
         fields = {"have": len(round.here), "low": limits.low, "high": limits.high}
         self._peer.send(frame("waiting", detail=detail, seconds_left=left, then=then, **fields))
 
     def _take(self, message: dict[str, Any]) -> None:
         kind = message["type"]
-        if not self._welcome:
+        if not self.welcome:
             self._hello(kind, message)
         elif kind == "ok":
-            self._peer.send(frame("ok", n=_number(message, "n")))
+            self._peer.send(frame("ok", n=message["n"]))
         elif kind in ("join", "resume"):
-            node = _node(message.get("node"))
+            node = Node(**message["node"])
             if self.node is not None and self.node.id != node.id:
                 raise ValueError(f"{self.node.name} turned into {node.name}")
             self.node = node
             self._coordinator.seen(self)
-            joins = kind == "join"
-            self._coordinator.change(
-                rounds.Join(self.node, _past(message)) if joins else rounds.Resume(self.node, _number(message, "round"))
-            )
+            past = message.get("past")
+            change: Change = rounds.Join(node, past and (past[0], past[1]))
+            if kind == "resume":
+                change = rounds.Resume(node, message["round"])
+            self._coordinator.change(change)
         elif kind == "leave":
-            self.drop(_text(message, "reason"))
+            self.drop(message["reason"][:REASON])
         elif kind == "close":
-            self._coordinator.change(rounds.Close(_text(message, "reason")))
+            self._coordinator.change(rounds.Close(message["reason"][:REASON]))
         elif kind in ("failed", "finished") and self.node is not None:
             self._report(kind, self.node.id, message)
         else:
@@ -315,45 +323,14 @@ class AgentSession:
         if refusal:
             self.refuse(refusal)
             return
-        self._welcome = True
+        self.welcome, self.heard, self.doubted = True, self._coordinator.clock(), False
         self._peer.send(self._coordinator.welcome(message))
+        self._coordinator.forget(self)
+        self._coordinator.expire(self)
 
     def _report(self, kind: str, id: str, message: dict[str, Any]) -> None:
-        number = _number(message, "round")
+        number = message["round"]
         if kind == "failed":
-            self._coordinator.change(rounds.Failed(id, number, _text(message, "reason")))
+            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON]))
         else:
             self._coordinator.change(rounds.Finished(id, number))
-
-
-def _text(message: dict[str, Any], key: str) -> str:
-    return str(message.get(key, ""))[:2000]
-
-
-def _number(message: dict[str, Any], key: str) -> int:
-    value = message.get(key)
-    if type(value) is not int:
-        raise ValueError(f"{key} {value!r} is not a number")
-    return value
-
-
-def _past(message: dict[str, Any]) -> tuple[int, int] | None:
-    past = message.get("past")
-    if past is None:
-        return None
-    if not (isinstance(past, list) and len(past) == 2 and all(type(one) is int and one >= 0 for one in past)):
-        raise ValueError(f"past {past!r} is not a round and a number of restarts")
-    return past[0], past[1]
-
-
-def _node(fields: Any) -> Node:
-    try:
-        node = Node(**fields)
-    except TypeError as error:
-        raise ValueError(f"not a node: {fields!r}") from error
-    texts = isinstance(node.id, str) and isinstance(node.name, str) and isinstance(node.role, str)
-    size = type(node.local_world_size) is int and 0 < node.local_world_size < 1 << 20
-    rank = node.node_rank is None or (isinstance(node.node_rank, int) and node.node_rank >= 0)
-    if not (texts and size and rank):
-        raise ValueError(f"not a node: {fields!r}")
-    return node

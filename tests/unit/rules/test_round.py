@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from histories import node, play, running
 
-from launcher_core.model.job import Node
 from launcher_core.rules.round import (
     Close,
     Dismiss,
@@ -16,33 +16,11 @@ from launcher_core.rules.round import (
     Limits,
     Park,
     Phase,
-    Round,
     Seat,
     Tick,
     apply,
     missing,
 )
-
-
-def node(id: str, size: int = 1, **more) -> Node:
-    return Node(id, f"host-{id}", size, **more)
-
-
-def play(limits, *changes, assign=None):
-    """Fold (time, change) pairs; the last Round and the outcomes of the last change."""
-    state, told = Round(), []
-    for now, change in changes:
-        state, told = apply(state, change, now, limits, assign)
-    return state, told
-
-
-def running(limits, *nodes):
-    state = Round()
-    for one in nodes:
-        state, _ = apply(state, Join(one), 0.0, limits)
-    state, _ = apply(state, Tick(), 1000.0, limits)
-    assert state.phase is Phase.RUNNING
-    return state
 
 
 def test_a_full_round_forms_at_once_with_dense_ranks_for_different_sizes():
