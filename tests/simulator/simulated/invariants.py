@@ -1,0 +1,167 @@
+"""What must hold at every step, whatever happens; the first thing that does not is raised as Broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from launcher_core.model.job import Place
+from launcher_core.model.news import Formed, Trouble
+from launcher_core.rules import round as rounds
+from launcher_core.rules.round import Close, Failed, Finished, Phase, Round
+from launcher_core.rules.steps import Exited, Signalled
+from simulated.host import Watched
+from simulated.member import Member
+from simulated.world import World
+
+if TYPE_CHECKING:
+    from simulated.story import Story
+
+REACTION = 0.5
+"""Seconds in which an agent that was stopped and goes on has killed its workers."""
+OVERDUE = 1.0
+"""Seconds that a round that is due to form may be late."""
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def hold(true: object, what: str) -> None:
+    """Raise Broken unless it is true."""
+    if not true:
+        raise Broken(what)
+
+
+class Look:
+    """Watches one job."""
+
+    def __init__(self, world: World, story: Story) -> None:
+        self._world = world
+        self._story = story
+        self._places: dict[int, dict[str, Place]] = {}
+        self._charged: set[int] = set()
+        self._failed: set[int] = set()
+        """Rounds in which a worker failed of its own."""
+        self._succeeded: set[tuple[str, int]] = set()
+        """Nodes and rounds whose workers have all exited with 0."""
+        self._due_since: float | None = None
+        self.over: Round | None = None
+
+    # --- the coordinator --------------------------------------------------------------------------------
+
+    def changed(self, coordinator: Watched, old: Round, change: rounds.Change) -> None:
+        """A change was applied."""
+        new, limits = coordinator._round, coordinator._terms.limits
+        self._world.note(f"host: {change} -> {new.phase.value} {new.number}")
+        hold(new.number >= old.number, f"round {new.number} came after {old.number}")
+        self._count(old, change, limits.max_restarts)
+        hold(new.restarts == len(self._charged), f"{new.restarts} restarts, for {len(self._charged)} failures")
+        hold(new.restarts <= limits.max_restarts, f"{new.restarts} of {limits.max_restarts} restarts")
+        for kind, ids in (("here", {node.id for node in new.here}), ("expected", new.expected)):
+            gone = ids - coordinator._sessions.keys()
+            hold(new.phase is Phase.OVER or not gone, f"{kind} are {gone}, which nobody hears of any more")
+        if new.phase is Phase.RUNNING:
+            hold(limits.low <= len(new.seated) <= limits.high, f"{len(new.seated)} nodes in round {new.number}")
+            hold(new.finished <= {node.id for node in new.seated}, "a node has finished that has no place")
+        if new.phase is Phase.OVER and old.phase is not Phase.OVER:
+            self._ended(old, new, change, limits)
+        self._watch_due(new, coordinator, limits)
+
+    def _count(self, old: Round, change: rounds.Change, budget: int) -> None:
+        if not isinstance(change, Failed) or old.phase is not Phase.RUNNING or change.round != old.number:
+            return
+        if change.id in {node.id for node in old.seated} and len(self._charged) < budget:
+            hold(change.round in self._failed, f"round {change.round} is charged, and no worker of it failed")
+            hold(change.round not in self._charged, f"round {change.round} is charged twice")
+            self._charged.add(change.round)
+
+    def _ended(self, old: Round, new: Round, change: rounds.Change, limits: rounds.Limits) -> None:
+        self.over = new
+        if new.succeeded:
+            hold(isinstance(change, Finished | rounds.Resume), f"success by {change}")
+            wanting = [one.id for one in old.seated if (one.id, old.number) not in self._succeeded]
+            hold(not wanting, f"success, and {wanting} have not succeeded in round {old.number}")
+        elif isinstance(change, Failed):
+            hold(change.round == old.number and old.phase is Phase.RUNNING, f"ended by an old failure: {change}")
+            hold(change.round in self._failed, f"ended by a failure that was none: {change}")
+            hold(len(self._charged) == limits.max_restarts, f"ended after {len(self._charged)} restarts")
+        else:
+            hold(isinstance(change, Close), f"ended by {change}")
+
+    def _watch_due(self, new: Round, coordinator: Watched, limits: rounds.Limits) -> None:
+        """A round for which nothing is missing forms at once, or when the last call or the fence is over."""
+        due = new.phase is Phase.GATHERING and len(new.here) >= limits.low and not new.expected
+        if not due:
+            self._due_since = None
+        elif self._due_since is None:
+            self._due_since = self._world.now
+            number = new.number
+            wait = limits.last_call + coordinator._terms.silence + limits.fence + OVERDUE
+            self._world.after(wait, lambda: self._check_due(coordinator, number, wait))
+
+    def _check_due(self, coordinator: Watched, number: int, wait: float) -> None:
+        since, process = self._due_since, self._story.host
+        stuck = since is not None and self._world.now - since >= wait and coordinator._round.number == number
+        was_there = process.alive and not process.frozen and process.thawed_at < self._world.now - OVERDUE
+        hold(not (stuck and was_there), f"round {number + 1} is due since {since}, and has not formed")
+
+    # --- the agents -------------------------------------------------------------------------------------
+
+    def stepped(self, member: Member, event: Any) -> None:
+        """An agent is about to take an event."""
+        self._world.note(f"{member.node.id}: {member.agent.state.value}: {event}")
+        if isinstance(event, Formed):
+            self._placed(member, event.place)
+        elif isinstance(event, Exited) and event.exit.code != 0 and not event.exit.stopped:
+            self._failed.add(member.agent.round)
+        elif isinstance(event, Exited):
+            self._note_success(member, event)
+
+    def _note_success(self, member: Member, event: Exited) -> None:
+        codes = {exit.local_rank: exit.code for exit in (*member.agent.exits, event.exit)}
+        if len(codes) == member.node.local_world_size and not any(codes.values()):
+            self._succeeded.add((member.node.id, member.agent.round))
+
+    def _placed(self, member: Member, place: Place) -> None:
+        id, size = member.node.id, member.node.local_world_size
+        hold(place.round > member.agent.round, f"{id} gets round {place.round} after {member.agent.round}")
+        others = self._places.setdefault(place.round, {})
+        hold(id not in others, f"{id} has a place in round {place.round} already")
+        hold(place.group_rank < place.group_world_size, f"rank {place.group_rank} of {place.group_world_size}")
+        hold(place.base_rank + size <= place.world_size, f"ranks of {id} go beyond {place.world_size}")
+        for other, theirs in others.items():
+            same = (theirs.group_world_size, theirs.world_size, theirs.restarts)
+            mine = (place.group_world_size, place.world_size, place.restarts)
+            hold(same == mine, f"{id} and {other} in round {place.round}: {mine}, {same}")
+            hold(theirs.group_rank != place.group_rank, f"{id} and {other} are both {place.group_rank}")
+            apart = theirs.base_rank + self._story.size(other) <= place.base_rank
+            hold(apart or place.base_rank + size <= theirs.base_rank, f"{id} and {other} share ranks")
+        others[id] = place
+        if len(others) == place.group_world_size:
+            total = sum(self._story.size(one) for one in others)
+            hold(total == place.world_size, f"{total} workers in a world of {place.world_size}")
+
+    def starting(self, member: Member, place: Place) -> None:
+        """An agent is about to start workers."""
+        hold(not member.rounds_alive, f"{member.node.id} starts round {place.round} over {member.rounds_alive}")
+        for other in self._story.members:
+            process = other.process
+            excused = process.frozen or self._world.now - process.thawed_at < REACTION or other is member
+            old = {number for number in other.rounds_alive if number < place.round}
+            hold(excused or not old, f"{other.node.id} runs {old} when {member.node.id} starts round {place.round}")
+
+    def ended(self, member: Member) -> None:
+        """An agent's main loop has ended."""
+        agent = member.agent
+        self._world.note(f"{member.node.id}: done: {agent.verdict or agent.error or agent.signal}")
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """The time is over: everybody knows how it ended."""
+        for member in self._story.members:
+            if member.process.alive:
+                raise Broken(f"{member.node.id} waits for ever: {member.agent.state}, {self._world.log[-1]}")
+
+
+__all__ = ["Broken", "Look", "Signalled", "Trouble", "hold"]
