@@ -41,7 +41,7 @@ class Limits(Value):
     fixed_ranks: bool = False
     """Whether a node's rank is the user's choice, so that no two live nodes may ask for the same."""
     fence: float = 0.0
-    """How long after a node fell silent its workers may still run: no round forms in that time."""
+    """How long after a node was lost its workers may still run: no round forms in that time."""
 
 
 class Round(Value):
@@ -62,7 +62,7 @@ class Round(Value):
     deadline: float | None = None
     """When the last call ends."""
     fenced_until: float | None = None
-    """Until when workers of a node that fell silent may still run."""
+    """Until when workers of a node that was lost may still run."""
     restarts: int = 0
     succeeded: bool = False
     reason: str = ""
@@ -83,7 +83,7 @@ class Leave(Value):
     id: str
     reason: str
     silent: bool = False
-    """Whether it may not know, so that its workers have to be given time to end by themselves."""
+    """Whether it did not say so: its workers have to be given time to end by themselves, or by the warden."""
 
 
 class Resume(Value):

@@ -189,7 +189,6 @@ class Coordinator:
         now, silence = self.clock(), self._terms.silence if session.welcome else GREETING
         due = session.heard + silence * 2 / 3
         if now >= due and session.doubted:
-            session.silent = True
             session.drop(f"nothing was heard of it for {silence:g} seconds")
             return
         session.doubted = now >= due
@@ -224,7 +223,8 @@ class AgentSession:
         self.welcome = False
         self._why_gone = "its connection broke"
         self.node: Node | None = None
-        self.silent = False
+        self.silent = True
+        """Whether it is gone without having said so, so that its workers may still run for a moment."""
         self.heard = coordinator.clock()
         self.doubted = False
         self.alarm: Any = None
@@ -308,6 +308,7 @@ class AgentSession:
                 change = rounds.Resume(node, message["round"])
             self._coordinator.change(change)
         elif kind == "leave":
+            self.silent = False
             self.drop(message["reason"][:REASON])
         elif kind == "close":
             self._coordinator.change(rounds.Close(message["reason"][:REASON]))

@@ -53,7 +53,13 @@ class Network:
             self.world.after(self.world.between(0.0, 0.2 if self.world.calm else 1.0), pipe.pump)
 
     def connect(
-        self, name: str, guest: Process, host: Process, local: bool, within: float, done: Callable[[Link | None], object]
+        self,
+        name: str,
+        guest: Process,
+        host: Process,
+        local: bool,
+        within: float,
+        done: Callable[[Link | None], object],
     ) -> None:
         """Try to connect: `done` gets the link or None, in at most so long."""
         took = 2 * self.delay(local)

@@ -196,13 +196,24 @@ def test_success_of_all_is_told_to_all_and_then_the_host_is_free(host):
 # --- breaks ----------------------------------------------------------------------------------------------
 
 
-def test_a_broken_connection_ends_the_round_at_once_and_the_next_needs_no_fence(host):
+def test_a_broken_connection_ends_the_round_at_once_and_the_workers_behind_it_have_the_fence_to_end(host, port):
     first, second = pair(host(low=1, high=2, fence=0.5))
     second.breaks()
     assert [one["reason"] for one in first.hears()] == ["host-b is gone: its connection broke"]
 
     first.joins()
+    port.until(port.now + 0.4)
+    assert first.hears() == []
+    port.until(port.now + 0.2)
     assert first.seat() == (1, 0, 0)
+
+
+def test_the_next_round_does_not_wait_for_a_node_that_said_it_leaves(host):
+    first, second = pair(host(low=1, high=2, fence=0.5))
+    second.says("leave", reason="bye")
+    first.joins()
+
+    assert [told["type"] for told in first.hears()] == ["dismiss", "seat"]
 
 
 def test_a_silent_node_is_dropped_and_its_workers_have_the_fence_to_end(host, port):
