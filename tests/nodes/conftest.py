@@ -1,0 +1,46 @@
+"""Jobs over real networks: each test has nodes of its own, and a job that runs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import quantiles
+
+import pytest
+from jobs import Job
+from launches import marked, until
+from nodes import nodes
+
+_reformed: dict[str, list[float]] = {}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """Make so many nodes and a job for them. No process that it started may outlive it."""
+    with ExitStack() as stack:
+        jobs: list[Job] = []
+
+        def make(number: int, sizes: str, *options: str) -> Job:
+            jobs.append(Job(stack.enter_context(nodes(number, tmp_path)), tmp_path, sizes, options))
+            return jobs[-1]
+
+        yield make
+        for one in jobs:
+            ended = [node for node in one.nodes if all(run.process.poll() is not None for run in node.launcher.running)]
+            for node in ended:
+                mark = node.launcher.mark
+                until(lambda mark=mark: not marked(mark), f"processes left behind on {node.name}", 5.0)
+
+
+@pytest.fixture
+def reformed() -> Callable[[str, float], None]:
+    """Note how many seconds it took to form a round again after a fault of some kind."""
+    return lambda fault, seconds: _reformed.setdefault(fault, []).append(seconds)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the times that were noted."""
+    for fault, times in _reformed.items():
+        cuts = quantiles(times, n=20, method="inclusive") if len(times) > 1 else times * 19
+        terminalreporter.write_line(f"seconds to {fault}: p50 {cuts[9]:.2f}, p95 {cuts[18]:.2f} ({len(times)} rounds)")

@@ -1,0 +1,95 @@
+"""What may happen to a node or to its network, while the job goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from time import monotonic
+
+import pytest
+from jobs import Job
+from launches import until
+
+Make = Callable[..., Job]
+Timing = Callable[[str, float], None]
+
+ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "3"))
+EXIT_HOST_LOST = 75
+
+many_times = pytest.mark.parametrize("round", range(ROUNDS))
+
+
+@many_times
+def test_a_node_that_is_killed_is_taken_out_and_the_others_go_on(job: Make, reformed: Timing, round: int) -> None:
+    shrinks = job(3, "1:3")
+    running = shrinks.start_all()
+    before = shrinks.await_group(0, 1, 2)
+    lost = 1 + round % 2
+    killed = monotonic()
+    shrinks.nodes[lost].crash()
+    after = shrinks.await_group(0, 3 - lost, but=before)
+    reformed("re-form after SIGKILL of an agent and its workers", max(note.born for note in after) - killed)
+    assert {note.restarts for note in after} == {0}
+    assert shrinks.notes.overlaps() == []
+    del running[lost]
+    shrinks.end(running)
+
+
+@many_times
+def test_a_node_that_is_cut_off_ends_its_workers_before_the_others_begin_and_comes_back(
+    job: Make, reformed: Timing, round: int
+) -> None:
+    flaps = job(3, "1:3")
+    flaps.conf["host_loss_timeout"] = "60"
+    running = flaps.start_all()
+    before = flaps.await_group(0, 1, 2)
+    cut = monotonic()
+    flaps.nodes.cut(1 + round % 2)
+    after = flaps.await_group(0, 2 - round % 2, but=before)
+    reformed("re-form after a link went down", max(note.born for note in after) - cut)
+    flaps.nodes.heal()
+    healed = monotonic()
+    whole = flaps.await_group(0, 1, 2, but=after)
+    reformed("re-form after the link was back", max(note.born for note in whole) - healed)
+    assert {note.restarts for note in whole} == {0}
+    assert flaps.notes.overlaps() == []
+    flaps.end(running)
+
+
+@pytest.mark.parametrize("how", ["killed", "cut"])
+def test_the_loss_of_the_host_ends_the_others_soon_with_a_code_of_its_own(job: Make, how: str) -> None:
+    orphaned = job(3, "1:3")
+    running = orphaned.start_all()
+    orphaned.await_group(0, 1, 2)
+    lost = monotonic()
+    orphaned.nodes[0].crash() if how == "killed" else orphaned.nodes.cut(0)
+    ended = [one.wait(10.0) for one in running[1:]]
+    seconds = monotonic() - lost
+    assert [one.code for one in ended] == [EXIT_HOST_LOST] * 2
+    assert all("the node that hosts the job at node0:29400 is gone" in one.err for one in ended), ended
+    assert seconds < 2 * 5
+    until(lambda: not [note for note in orphaned.notes.all() if note.lives and note.node != "node0"], "none is left")
+
+
+@many_times
+def test_an_agent_that_is_stopped_for_a_while_is_taken_out_and_back_in(job: Make, reformed: Timing, round: int) -> None:
+    sleeps = job(3, "1:3")
+    sleeps.conf["host_loss_timeout"] = "60"
+    running = sleeps.start_all()
+    before = sleeps.await_group(0, 1, 2)
+    stopped = monotonic()
+    running[2].signal(signal.SIGSTOP)
+    names = ["node0", "node1"]
+
+    def formed() -> object:
+        found = [note for note in sleeps.notes.all() if note.world == 2 and note.lives]
+        return found if sorted(note.node for note in found) == names else None
+
+    after = until(formed, "the others re-form")
+    assert isinstance(after, list)
+    reformed("re-form after SIGSTOP of an agent", max(note.born for note in after) - stopped)
+    running[2].signal(signal.SIGCONT)
+    whole = sleeps.await_group(0, 1, 2, but=before)
+    assert {note.restarts for note in whole} == {0}
+    sleeps.end(running)

@@ -1,0 +1,161 @@
+"""Nodes on one machine: network namespaces with addresses, a hostname and a hosts file of their own, on one switch.
+
+Root, iproute2 and /dev/net/tun are needed. Nothing is seen of it outside but the names of the namespaces, which no
+other run has; addresses are the same in every lab.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count, permutations
+from pathlib import Path
+
+import pytest
+from launches import Launcher, Running, marked
+from wire import TUN, Link, Switch, hardware_address, open_tap
+
+CUT = Link(loss=1.0)
+_labs = count()
+
+_ENTER = 'mount --bind "$1" /etc/hosts && hostname "$0" && shift && exec "$@"'
+
+
+def require() -> None:
+    """Fail the test, with what to do, where nodes cannot be made."""
+    if os.geteuid() != 0:
+        pytest.fail("network namespaces need root: run these tests as root, or in a container with CAP_SYS_ADMIN")
+    for program, package in (("ip", "iproute2"), ("nsenter", "util-linux"), ("unshare", "util-linux")):
+        if shutil.which(program) is None:
+            pytest.fail(f"these tests need `{program}`: apt-get install {package}")
+    if not os.path.exists(TUN):
+        pytest.fail(f"these tests need {TUN}: modprobe tun, or give the container --device {TUN}")
+
+
+class Node:
+    """One machine. `number` is its place on the switch."""
+
+    def __init__(self, number: int, lab: str, tmp: Path) -> None:
+        self.number = number
+        self.name = f"node{number}"
+        self.address = f"10.78.0.{11 + number}"
+        self.second_address = f"10.79.0.{11 + number}"
+        self.address6 = f"fd00:78::{11 + number}"
+        self.namespace = f"{lab}-{number}"
+        self.hosts = tmp / self.name / "hosts"
+        self.hosts.parent.mkdir()
+        self.launcher = Launcher(self.hosts.parent)
+        enter = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts"]
+        self.launcher.wrapper = [*enter, "sh", "-c", _ENTER, self.name, str(self.hosts)]
+
+    def start(self, *args: object, env: dict[str, str] | None = None) -> Running:
+        """Begin a launch here; its process is the agent itself."""
+        return self.launcher.start(*args, env=env)
+
+    def run(self, *args: object) -> None:
+        """Run a command of this machine's, e.g. of iproute2."""
+        _run("nsenter", f"--net=/run/netns/{self.namespace}", *args)
+
+    def crash(self) -> None:
+        """SIGKILL everything that was launched here."""
+        pids = marked(self.launcher.mark)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for running in self.launcher.running:
+            if running.pid in pids:
+                running.process.wait()
+
+    def knows(self, names: Iterable[tuple[str, str]]) -> None:
+        """Have the hosts file hold these (address, name) and localhost; read by whoever looks up a name next."""
+        lines = [("127.0.0.1", "localhost"), ("::1", "localhost"), *names]
+        self.hosts.write_text("".join(f"{address} {name}\n" for address, name in lines))
+
+    def listens(self, port: int) -> int:
+        """How many sockets of this machine listen on the port."""
+        shown = _run("nsenter", f"--net=/run/netns/{self.namespace}", "ss", "-Hltn", f"sport = :{port}")
+        return len(shown.splitlines())
+
+
+class Nodes(list[Node]):
+    """Machines that know each other's names, and the switch between them."""
+
+    switch: Switch
+
+    def link(self, one: int, other: int, link: Link) -> None:
+        """Have frames between two nodes fare like that, both ways."""
+        self.switch.links[one, other] = self.switch.links[other, one] = link
+
+    def all_links(self, link: Link) -> None:
+        """Have all frames fare like that."""
+        for pair in permutations(range(len(self)), 2):
+            self.switch.links[pair] = link
+
+    def cut(self, *numbers: int) -> None:
+        """Take these nodes, together, off the others."""
+        for one in numbers:
+            for other in range(len(self)):
+                if other not in numbers:
+                    self.link(one, other, CUT)
+
+    def heal(self) -> None:
+        """Have all frames arrive at once again."""
+        self.switch.links.clear()
+
+    def name_all(self) -> None:
+        """Have every node know every other by its name, in both families."""
+        names = [pair for node in self for pair in ((node.address, node.name), (node.address6, node.name))]
+        for node in self:
+            node.knows(names)
+
+
+@contextmanager
+def nodes(number: int, tmp: Path) -> Iterator[Nodes]:
+    """So many nodes; whatever runs on them at the end is killed."""
+    require()
+    lab = f"lt{os.getpid()}x{next(_labs)}"
+    made = Nodes()
+    devices: list[int] = []
+    try:
+        for each in range(number):
+            node = Node(each, lab, tmp)
+            made.append(node)
+            devices.append(_plug_in(node))
+        made.switch = Switch(devices)
+        devices = []
+        made.name_all()
+        yield made
+    finally:
+        for node in made:
+            node.crash()
+        if not devices:
+            made.switch.close()
+        for fd in devices:
+            os.close(fd)
+        for node in made:
+            subprocess.run(["ip", "netns", "del", node.namespace], check=False)
+
+
+def _plug_in(node: Node) -> int:
+    """Make the namespace and its one device; the descriptor is the other end of the cable."""
+    _run("ip", "netns", "add", node.namespace)
+    fd = open_tap(node.namespace)
+    _run("ip", "link", "set", node.namespace, "address", hardware_address(node.number))
+    _run("ip", "link", "set", node.namespace, "netns", node.namespace, "name", "eth0")
+    for device in ("lo", "eth0"):
+        _run("ip", "-n", node.namespace, "link", "set", device, "up")
+    for address in (f"{node.address}/24", f"{node.second_address}/24"):
+        _run("ip", "-n", node.namespace, "addr", "add", address, "dev", "eth0")
+    _run("ip", "-n", node.namespace, "addr", "add", f"{node.address6}/64", "dev", "eth0", "nodad")
+    return fd
+
+
+def _run(*words: object) -> str:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
+    return done.stdout
