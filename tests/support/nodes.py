@@ -49,8 +49,13 @@ class Node:
         self.hosts = tmp / self.name / "hosts"
         self.hosts.parent.mkdir()
         self.launcher = Launcher(self.hosts.parent)
+        self.name_as(self.name)
+
+    def name_as(self, name: str) -> None:
+        """Have launches here find this hostname from now on."""
+        self.name = name
         enter = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts"]
-        self.launcher.wrapper = [*enter, "sh", "-c", _ENTER, self.name, str(self.hosts)]
+        self.launcher.wrapper = [*enter, "sh", "-c", _ENTER, name, str(self.hosts)]
 
     def start(self, *args: object, env: dict[str, str] | None = None) -> Running:
         """Begin a launch here; its process is the agent itself."""

@@ -1,0 +1,53 @@
+"""A network that falls in two, loses frames, or is slow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from time import monotonic
+
+import pytest
+from jobs import Job
+from launches import until
+from wire import Link
+
+Make = Callable[..., Job]
+Timing = Callable[[str, float], None]
+
+ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "3"))
+
+
+@pytest.mark.parametrize("round", range(ROUNDS))
+def test_of_a_network_in_two_parts_the_side_of_the_host_trains_and_no_two_rounds_live_at_once(
+    job: Make, reformed: Timing, round: int
+) -> None:
+    splits = job(5, "3:5")
+    splits.conf["host_loss_timeout"] = "60"
+    running = splits.start_all()
+    before = splits.await_group(0, 1, 2, 3, 4)
+    cut = monotonic()
+    splits.nodes.cut(3, 4)
+    after = splits.await_group(0, 1, 2, but=before)
+    reformed("re-form after a partition", max(note.born for note in after) - cut)
+    splits.nodes.heal()
+    healed = monotonic()
+    whole = splits.await_group(0, 1, 2, 3, 4, but=after)
+    reformed("re-form after a partition had healed", max(note.born for note in whole) - healed)
+    assert splits.notes.overlaps() == []
+    assert {note.restarts for note in splits.notes.all()} == {0}
+    assert {note.node for note in splits.notes.all() if note.round == after[0].round} == {"node0", "node1", "node2"}
+    splits.end(running)
+
+
+@pytest.mark.parametrize("link", [Link(loss=0.05), Link(delay=0.2)], ids=str)
+def test_a_bad_network_costs_a_job_that_is_told_of_it_no_node(job: Make, link: Link) -> None:
+    patient = job(3, "3")
+    patient.conf |= {"keep_alive_interval": "1", "keep_alive_max_attempt": "8", "host_loss_timeout": "30"}
+    patient.nodes.all_links(link)
+    running = patient.start_all()
+    group = patient.await_group(0, 1, 2)
+    wanted = group[0].last + 10.0
+    until(lambda: min(note.last for note in patient.notes.all()) > wanted, "the workers go on for ten seconds")
+    assert {note.pid for note in patient.notes.all()} == {note.pid for note in group}
+    patient.end(running)
+    assert not [one.err for one in running if "gone" in one.err or "cut off" in one.err]
