@@ -16,7 +16,7 @@ from launcher_core.rules.guest import Guest, Where
 from launcher_core.rules.round import Assign, Limits
 from launcher_core.runtime.conversation import Conversation
 from launcher_core.runtime.coordinator import Coordinator, Terms
-from launcher_core.runtime.listening import PortInUse, listen, local_address, lookup
+from launcher_core.runtime.listening import PortInUse, listen, local_address, lookup, refuse_loopback
 from launcher_core.runtime.serving import PortServer
 
 
@@ -146,7 +146,7 @@ class CoordinatedMeeting:
         """A connection to the coordinator, and the address it was reached at. Raises OSError."""
         spot = self._spot
         if self._server is None and spot.hosting == "unknown" and local_address(spot.host):
-            self._host(tell)
+            self._host_late(tell)
         if self._server is not None:
             ours, theirs = socket.socketpair()
             self._server.attach(theirs)
@@ -156,6 +156,14 @@ class CoordinatedMeeting:
         # Of several addresses of a name, workers get the one that was reached.
         several = len({found[4][0] for found in lookup(spot.host)}) > 1
         return sock, sock.getpeername()[0] if several else spot.host
+
+    def _host_late(self, tell: Callable[[News], None]) -> None:
+        """Host at a name that has come to be this machine's, unless another agent here does. Raises UsageError."""
+        refuse_loopback(self._spot.host)
+        try:
+            self._host(tell)
+        except PortInUse:
+            self._spot = self._spot._replace(hosting="no")
 
     def _host(self, tell: Callable[[News], None]) -> None:
         """Begin to serve. Raises PortInUse."""

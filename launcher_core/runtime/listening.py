@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from launcher_core.errors import UsageError
+from launcher_core.rules.endpoint import is_loopback
 
 _TRIES = 8
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -79,6 +80,25 @@ def local_address(host: str) -> str:
                 continue
             return str(address[0])
     return ""
+
+
+def is_own_name(host: str) -> bool:
+    """Whether this is what the machine calls itself, with or without its domain."""
+    own = socket.gethostname().lower()
+    return host.lower() in (own, own.partition(".")[0])
+
+
+def refuse_loopback(host: str) -> None:
+    """Raise UsageError for a name that is only this machine's loopback, where it is meant to be another machine's.
+
+    Debian has a machine's own name at 127.0.1.1, which is fine: the others have it elsewhere.
+    """
+    found = sorted({str(address[0]) for *_, address in lookup(host)})
+    if all(map(is_loopback, found)) and not is_own_name(host):
+        raise UsageError(
+            f"{host} is {', '.join(found)} here, which other nodes cannot reach: each would wait for itself; correct "
+            "/etc/hosts or --rdzv-endpoint, or say who hosts with --rdzv-conf is_host=yes"
+        )
 
 
 def _resolve(host: str) -> dict[_Address, socket.AddressFamily]:

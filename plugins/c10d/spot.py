@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from launcher_core.rules.endpoint import is_loopback, parse_endpoint
 from launcher_core.rules.round import Limits
 from launcher_core.runtime.coordinated import Spot
-from launcher_core.runtime.listening import local_address, lookup
+from launcher_core.runtime.listening import is_own_name, local_address, refuse_loopback
 from launcher_core.runtime.pace import pace_of, secret
 from launcher_plugins.c10d import DEFAULT_PORT
 
@@ -62,7 +62,7 @@ def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> Hosting
     except socket.gaierror as error:
         if max_nodes == 1:
             raise ValueError(f"nobody knows the host {host!r} ({error.strerror}); correct --rdzv-endpoint") from error
-        if _is_own_name(host):
+        if is_own_name(host):
             return Hosting("maybe", f"{host} is this machine's own name")
         return Hosting("unknown", f"{host} is not known here ({error.strerror}), perhaps not yet")
     if not local and port == 0:
@@ -73,25 +73,7 @@ def _hosting(wish: bool | None, host: str, port: int, max_nodes: int) -> Hosting
     if not local:
         return Hosting("no", f"{host} is not an address of this machine")
     if max_nodes > 1 and not is_loopback(host):
-        _refuse_loopback(host)
+        refuse_loopback(host)
     if port == 0:
         return Hosting("yes", f"{host} is this machine, and port 0 is only known here")
     return Hosting("maybe", f"{local} is bound on this machine; another agent here may have the port already")
-
-
-def _is_own_name(host: str) -> bool:
-    own = socket.gethostname().lower()
-    return host.lower() in (own, own.partition(".")[0])
-
-
-def _refuse_loopback(host: str) -> None:
-    """Raise ValueError for a name that is only this machine's loopback, where it is meant to be another machine's.
-
-    Debian has a machine's own name at 127.0.1.1, which is fine: the others have it elsewhere.
-    """
-    found = sorted({str(address[0]) for *_, address in lookup(host)})
-    if all(map(is_loopback, found)) and not _is_own_name(host):
-        raise ValueError(
-            f"{host} is {', '.join(found)} here, which other nodes cannot reach: each would wait for itself; correct "
-            "/etc/hosts or --rdzv-endpoint, or say who hosts with --rdzv-conf is_host=yes"
-        )

@@ -80,6 +80,13 @@ class Node:
         lines = [("127.0.0.1", "localhost"), ("::1", "localhost"), *names]
         self.hosts.write_text("".join(f"{address} {name}\n" for address, name in lines))
 
+    def speaks_only(self, family: str) -> None:
+        """Have this machine be without the other family: "4" or "6"."""
+        if family == "4":
+            self.run("sh", "-c", "echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6")
+        else:
+            self.run("ip", "-4", "addr", "flush", "dev", "eth0")
+
     def listens(self, port: int) -> int:
         """How many sockets of this machine listen on the port."""
         shown = _run("nsenter", f"--net=/run/netns/{self.namespace}", "ss", "-Hltn", f"sport = :{port}")
@@ -111,11 +118,11 @@ class Nodes(list[Node]):
         """Have all frames arrive at once again."""
         self.switch.links.clear()
 
-    def name_all(self) -> None:
-        """Have every node know every other by its name, in both families."""
+    def name_all(self, more: Iterable[tuple[str, str]] = (), known_to: Iterable[int] | None = None) -> None:
+        """Have nodes, all of them unless said, know each by its name, in both families, and `more`."""
         names = [pair for node in self for pair in ((node.address, node.name), (node.address6, node.name))]
-        for node in self:
-            node.knows(names)
+        for number in range(len(self)) if known_to is None else known_to:
+            self[number].knows([*names, *more])
 
 
 @contextmanager
