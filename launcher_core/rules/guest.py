@@ -226,9 +226,12 @@ class Guest:
         return None
 
     def _answer(self, challenge: Mapping[str, Any], now: float, nonce: str) -> None:
+        """Say who this is; without a token that the host asks for, too, so that it is refused by name on both sides."""
         where = self.where
-        if bool(challenge["token"]) != bool(where.token):
-            raise UsageError(_one_sided(bool(where.token), str(where)))
+        if where.token and not challenge["token"]:
+            raise UsageError(
+                f"{where} asks for no token, and this agent has one: start all agents with the same PET_RDZV_TOKEN"
+            )
         self._nonce, self._greeted_at = nonce, now
         fields = {"run_id": where.run_id, "nonce": nonce}
         if where.token:
@@ -289,9 +292,3 @@ class Guest:
 
     def _too_late(self) -> str:
         return f"no round formed within {self.where.join_timeout:g} s (--rdzv-conf join_timeout): {self.last_word}"
-
-
-def _one_sided(ours: bool, where: str) -> str:
-    if ours:
-        return f"{where} asks for no token, and this agent has one: start all agents with the same PET_RDZV_TOKEN"
-    return f"{where} asks for the job's token: set PET_RDZV_TOKEN, or --rdzv-conf token_file=PATH, as on the host"

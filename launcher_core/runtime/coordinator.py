@@ -111,7 +111,7 @@ class Coordinator:
         if terms.token:
             given = hello.get("proof")
             if given is None:
-                return "it asks for the job's token: set PET_RDZV_TOKEN, or --rdzv-conf token_file=PATH, as on the host"
+                return "the job's token is missing: set PET_RDZV_TOKEN, or --rdzv-conf token_file=PATH, as on the host"
             if not proof.holds(given, terms.token, "guest", run_id, nonce, theirs):
                 return "the job's token is another one (PET_RDZV_TOKEN or --rdzv-conf token_file), or its --rdzv-id"
         if run_id == terms.run_id:

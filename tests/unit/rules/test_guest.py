@@ -118,17 +118,21 @@ def test_a_host_that_cannot_prove_it_is_not_the_host(welcome):
     assert not host.guest.known
 
 
-@pytest.mark.parametrize(
-    "where, asked, what",
-    [(SECRET, False, "asks for no token, and this agent has one"), (WHERE, True, "asks for the job's token")],
-)
-def test_a_token_on_one_side_only_is_refused_before_anything_is_shown(where, asked, what):
-    host = Host(Guest(where))
+def test_a_host_that_asks_for_no_token_is_left_before_anything_is_shown():
+    host = Host(Guest(SECRET))
     host.guest.connected()
 
-    with pytest.raises(UsageError, match=what):
-        host.says(0, "challenge", nonce="yours", token=asked)
+    with pytest.raises(UsageError, match="asks for no token, and this agent has one"):
+        host.says(0, "challenge", nonce="yours", token=False)
     assert host.hears() == []
+
+
+def test_an_agent_without_a_token_says_hello_so_that_the_host_can_refuse_it_by_name():
+    host = Host(Guest(WHERE))
+    host.guest.connected()
+    host.says(0, "challenge", nonce="yours", token=True)
+
+    assert [set(one) for one in host.hears()] == [{"type", "run_id", "nonce"}]
 
 
 # --- the lease -------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_who_proves_the_token_is_welcomed_and_shown_that_the_host_knows_it(host)
 @pytest.mark.parametrize(
     "hello, why",
     [
-        (lambda nonce: {"run_id": "job", "nonce": "mine"}, "it asks for the job's token"),
+        (lambda nonce: {"run_id": "job", "nonce": "mine"}, "the job's token is missing"),
         (lambda nonce: shown(nonce, token=b"wrong"), "the job's token is another one"),
         (lambda nonce: shown(nonce, run_id="other"), "the job's token is another one"),
         (lambda nonce: shown(nonce, side="host"), "the job's token is another one"),
