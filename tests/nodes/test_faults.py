@@ -93,3 +93,75 @@ def test_an_agent_that_is_stopped_for_a_while_is_taken_out_and_back_in(job: Make
     whole = sleeps.await_group(0, 1, 2, but=before)
     assert {note.restarts for note in whole} == {0}
     sleeps.end(running)
+
+
+@many_times
+def test_an_agent_that_is_killed_takes_its_workers_along_before_the_others_begin(
+    job: Make, reformed: Timing, round: int
+) -> None:
+    shrinks = job(3, "1:3")
+    running = shrinks.start_all("--nproc-per-node=2")
+    until(lambda: len(shrinks.notes.group()) == 6, "six workers form a round")
+    killed = monotonic()
+    running[1].signal(signal.SIGKILL)
+    until(lambda: len(shrinks.notes.group()) == 4, "four workers form a round")
+    reformed("re-form after SIGKILL of an agent", max(note.born for note in shrinks.notes.group()) - killed)
+    assert {note.node for note in shrinks.notes.group()} == {"node0", "node2"}
+    assert shrinks.notes.overlaps() == []
+    shrinks.end([running[0], running[2]])
+
+
+def test_a_host_that_was_stopped_for_less_than_its_loss_takes_everybody_back(job: Make) -> None:
+    sleeps = job(3, "3")
+    sleeps.conf["host_loss_timeout"] = "60"
+    running = sleeps.start_all()
+    before = sleeps.await_group(0, 1, 2)
+    running[0].signal(signal.SIGSTOP)
+    for one in running[1:]:
+        until(lambda one=one: "was cut off from the host" in one.err, "the others notice")
+    running[0].signal(signal.SIGCONT)
+    after = sleeps.await_group(0, 1, 2, but=before)
+    assert [note.node for note in after] == [note.node for note in before]
+    assert {note.restarts for note in after} == {0}
+    sleeps.end(running)
+
+
+def test_a_link_that_is_down_for_a_moment_costs_nothing(job: Make) -> None:
+    blinks = job(2, "2")
+    blinks.conf |= {"keep_alive_interval": "1", "keep_alive_max_attempt": "10", "host_loss_timeout": "30"}
+    running = blinks.start_all()
+    before = blinks.await_group(0, 1)
+    for _ in range(3):
+        down = max(note.last for note in blinks.notes.all())
+        blinks.nodes.cut(1)
+        until(lambda down=down: min(note.last for note in blinks.notes.all()) > down + 0.7, "the workers go on")
+        blinks.nodes.heal()
+        until(lambda down=down: min(note.last for note in blinks.notes.all()) > down + 2, "the workers go on")
+    assert {note.pid for note in blinks.notes.all()} == {note.pid for note in before}
+    blinks.end(running)
+
+
+def test_a_job_ends_well_while_a_node_is_cut_off_at_the_exit_barrier(job: Make) -> None:
+    ends = job(3, "3", "--exit-barrier-timeout=20")
+    ends.conf |= {"host_loss_timeout": "60"}
+    running = ends.start_all()
+    ends.await_group(0, 1, 2)
+    ends.nodes.cut(2)
+    ends.notes.stop()
+    until(lambda: not [note for note in ends.notes.all() if note.lives], "all workers have ended")
+    ends.nodes.heal()
+    ends.end(running)
+
+
+def test_a_node_that_is_cut_off_while_the_others_wait_for_more_is_taken_back(job: Make) -> None:
+    waits = job(3, "3")
+    waits.conf["host_loss_timeout"] = "60"
+    running = [waits.start(0), waits.start(1)]
+    until(lambda: waits.nodes[0].listens(29400), "the host listens")
+    until(lambda: "waiting: 2 of 3 nodes are here" in running[1].err, "two are here")
+    waits.nodes.cut(1)
+    until(lambda: "was cut off from the host" in running[1].err, "the node notices")
+    running.append(waits.start(2))
+    waits.nodes.heal()
+    waits.await_group(0, 1, 2)
+    waits.end(running)
