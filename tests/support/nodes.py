@@ -154,20 +154,28 @@ def nodes(number: int, tmp: Path) -> Iterator[Nodes]:
 
 def _plug_in(node: Node) -> int:
     """Make the namespace and its one device; the descriptor is the other end of the cable."""
-    _run("ip", "netns", "add", node.namespace)
-    fd = open_tap(node.namespace)
-    _run("ip", "link", "set", node.namespace, "address", hardware_address(node.number))
-    _run("ip", "link", "set", node.namespace, "netns", node.namespace, "name", "eth0")
-    for device in ("lo", "eth0"):
-        _run("ip", "-n", node.namespace, "link", "set", device, "up")
-    for address in (f"{node.address}/24", f"{node.second_address}/24"):
-        _run("ip", "-n", node.namespace, "addr", "add", address, "dev", "eth0")
-    _run("ip", "-n", node.namespace, "addr", "add", f"{node.address6}/64", "dev", "eth0", "nodad")
+    name = node.namespace
+    _ip("", f"netns add {name}")
+    fd = open_tap(name)
+    _ip("", f"link set {name} address {hardware_address(node.number)}", f"link set {name} netns {name} name eth0")
+    _ip(
+        name,
+        "link set lo up",
+        "link set eth0 up",
+        f"addr add {node.address}/24 dev eth0",
+        f"addr add {node.second_address}/24 dev eth0",
+        f"addr add {node.address6}/64 dev eth0 nodad",
+    )
     return fd
 
 
-def _run(*words: object) -> str:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+def _ip(namespace: str, *orders: str) -> None:
+    """Have one `ip` carry out all orders; "": in this namespace."""
+    _run("ip", *(["-n", namespace] if namespace else []), "-batch", "-", given="\n".join(orders))
+
+
+def _run(*words: object, given: str = "") -> str:
+    done = subprocess.run([str(word) for word in words], input=given, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.fail(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
     return done.stdout
