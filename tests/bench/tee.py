@@ -42,6 +42,7 @@ def measure(bench: Bench, workers: int = 4, lines: int = 500_000) -> list[Figure
     """Throughput with both kinds of workers, intact lines, and lateness into a pipe and a terminal."""
     fast, intact, slow = f"tee, {workers} x cat", f"tee, {workers} x cat, lines intact", f"tee, {workers} x Python"
     late = {False: "tee, a line is late in a pipe", True: "tee, a line is late in a terminal"}
+    latest = {terminal: f"{name}, at most" for terminal, name in late.items()}
     with harness.scratch() as directory:
         big = directory / "lines"
         big.write_bytes((TEXT + b"\n") * lines)
@@ -52,13 +53,18 @@ def measure(bench: Bench, workers: int = 4, lines: int = 500_000) -> list[Figure
         def once(contender: Contender) -> dict[str, float]:
             rate, share = _rate(_seen(bench, contender, workers, cat), workers * lines)
             slow_rate, _ = _rate(_seen(bench, contender, workers, python), workers * (lines // 5))
-            lateness = {
-                name: _lateness(_seen(bench, contender, workers, clock, terminal=terminal))
-                for terminal, name in late.items()
-            }
+            lateness = {}
+            for terminal, name in late.items():
+                seen = _seen(bench, contender, workers, clock, terminal=terminal)
+                lateness[name], lateness[latest[terminal]] = _lateness(seen)
             return {fast: rate, intact: share, slow: slow_rate, **lateness}
 
-        units = {fast: "lines/s", intact: "%", slow: "lines/s", **dict.fromkeys(late.values(), "ms")}
+        units = {
+            fast: "lines/s",
+            intact: "%",
+            slow: "lines/s",
+            **dict.fromkeys((*late.values(), *latest.values()), "ms"),
+        }
         return harness.rounds(bench, bench.launchers, once, units)
 
 
@@ -105,13 +111,13 @@ def _rate(seen: Seen, lines: int) -> tuple[float, float]:
     return lines / ((seen.reads[-1][0] - seen.began) / 1e9), 100 * whole / lines
 
 
-def _lateness(seen: Seen) -> float:
-    """The median time from a line's stamp to the read that brought it, in milliseconds."""
+def _lateness(seen: Seen) -> tuple[float, float]:
+    """The time from a line's stamp to the read that brought it, in milliseconds: the median, and the longest."""
     late, before = [], 0
     for at, end in seen.reads:
         late += [(at - int(stamp)) / 1e6 for stamp in re.findall(rb"t(\d{19})", seen.data[before:end])]
         before = end
-    return statistics.median(late)
+    return statistics.median(late), max(late)
 
 
 def main() -> None:

@@ -47,6 +47,28 @@ def test_an_example_prints_what_the_readme_shows(arguments, output, monkeypatch)
     assert neutral(run(arguments)) == neutral(output.replace("on node-3", "on HOST"))
 
 
+def test_the_python_example_returns_what_its_comment_says(tmp_path):
+    (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (said,) = re.findall(r"  # (.*)$", example, re.MULTILINE)
+    (tmp_path / "example.py").write_text(example)
+    words = [sys.executable, "example.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
+
+
+def test_the_tutorials_recorder_writes_what_the_tutorial_shows(launcher, distributions):
+    text = (ROOT / "docs" / "plugin_tutorial.md").read_text()
+    (source,) = re.findall(r"`launcher_states.py`:\n\n```python\n(.*?)```", text, re.DOTALL)
+    (points,) = re.findall(r"\[options.entry_points\]\n(.*?)```", text, re.DOTALL)
+    shown = r"^\$ launcher (--event.*)\n\$ cat states.txt\n((?:[A-Z_ ]+\n)+)"
+    ((command, said),) = re.findall(shown, text, re.MULTILINE)
+    group, _, point = points.partition(" =\n")
+    distributions.install("launcher-states", f"[{group}]\n{point.strip()}\n", launcher_states=source)
+    (launcher.tmp / "train.py").write_text("")
+    launcher.run(*shlex.split(command))
+    assert (launcher.tmp / "states.txt").read_text() == said
+
+
 if __name__ == "__main__":  # writes the README's outputs anew
     text = (ROOT / "README.md").read_text()
     for arguments, output in shown():

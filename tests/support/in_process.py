@@ -68,6 +68,12 @@ def _link(path: str) -> str:
         return ""
 
 
+def differences(before: Surroundings, after: Surroundings) -> dict[str, tuple[Any, Any]]:
+    """What has changed: the fields with what they were and what they are."""
+    pairs = zip(before._fields, before, after, strict=True)
+    return {name: (was, now) for name, was, now in pairs if was != now}
+
+
 class InProcess:
     """Launches from inside this process, which is checked to be as before after each."""
 
@@ -81,7 +87,8 @@ class InProcess:
         try:
             return launch()
         finally:
-            assert surroundings() == before
+            changed = differences(before, surroundings())
+            assert not changed, f"the launch did not leave this process as it was: {changed}"
 
 
 class Distributions:
