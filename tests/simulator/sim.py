@@ -10,8 +10,11 @@ import sys
 from collections.abc import Iterable
 from time import process_time
 
+from simulated.faults import FAULTS
 from simulated.invariants import Broken
 from simulated.story import Story
+
+__all__ = ["FAULTS", "Failure", "first_failure", "main", "run"]
 
 
 class Failure(AssertionError):

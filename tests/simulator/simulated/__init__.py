@@ -1,1 +1,1 @@
-"""Many agents and one coordinator in virtual time: the real rules; clock, network and workers are made up."""
+"""Many agents and one coordinator in virtual time: the real rules, on a clock, network and workers that are made up."""

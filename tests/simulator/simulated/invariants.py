@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from launcher_core.model.job import Place
-from launcher_core.model.news import Formed, Trouble
+from launcher_core.model.news import Formed
 from launcher_core.rules import round as rounds
 from launcher_core.rules.round import Close, Failed, Finished, Phase, Round
-from launcher_core.rules.steps import Exited, Signalled
+from launcher_core.rules.steps import Exited
 from simulated.host import Watched
 from simulated.member import Member
 from simulated.world import World
@@ -162,6 +162,3 @@ class Look:
         for member in self._story.members:
             if member.process.alive:
                 raise Broken(f"{member.node.id} waits for ever: {member.agent.state}, {self._world.log[-1]}")
-
-
-__all__ = ["Broken", "Look", "Signalled", "Trouble", "hold"]

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from simulated.world import Process, World
 
+Connected = Callable[["Link | None"], object]
+"""Takes the new link, or None where there is none."""
+
 
 class Weather:
     """How bad the network is. Times in seconds."""

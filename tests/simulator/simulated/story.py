@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 from launcher_core.model.job import Node
@@ -34,7 +35,7 @@ class Story:
         self.network = Network(world)
         self.members: list[Member] = []
         self.look = Look(world, self)
-        self.low = random.choice((1, 1, 2, 2, 3))
+        self.low = random.choice((1, 1, 2, 2, 3, 4))
         self.high = self.low + random.choice((0, 0, 1, 2))
         self.restarts = random.choice((0, 1, 2, 3, 10))
         self._numbers = count()
@@ -72,8 +73,8 @@ class Story:
         self.add("n0", self.host)
         for number in range(1, agents):
             world.after(world.between(0.0, late), lambda name=f"n{number}": self.add(name))
-        kinds = random.sample(list(FAULTS), random.randrange(0, min(5, len(FAULTS))))
-        for _ in range(random.randrange(1, 7) if kinds else 0):
+        kinds = random.sample(list(FAULTS), random.randrange(0, 6))
+        for _ in range(random.randrange(1, 10) if kinds else 0):
             fault = FAULTS[random.choice(kinds)]
             world.after(world.between(0.0, self.quiet_at), lambda fault=fault: self._befall(fault))
         world.after(self.quiet_at, self._calm)
@@ -97,9 +98,9 @@ class Story:
         member.process.soon(lambda: member.post(Signalled(signum)))
 
     def _process(self, name: str) -> Process:
-        return Process(self.world, name, 1.0 + self.world.between(-SKEW, SKEW) / 2)
+        return Process(self.world, name, 1.0 + self.world.between(-SKEW, SKEW))
 
-    def _befall(self, fault) -> None:
+    def _befall(self, fault: Callable[[Story], None]) -> None:
         if self.host.alive and not self.world.calm:
             self.world.note(f"--- {fault.__name__}")
             fault(self)
