@@ -58,9 +58,24 @@ _@PROGRAM@() {
 if [ "$funcstack[1]" = _@PROGRAM@ ]; then _@PROGRAM@ "$@"; else compdef _@PROGRAM@ @PROGRAM@; fi"""
 
 
+TCSH = "complete @PROGRAM@ @JOINED@ @CHOICES@ 'C/-*/(@OPTIONS@)/' 'p/*/f/'"
+"""One line, because tcsh evaluates what a command prints line by line: eval "`@PROGRAM@ --print-completion tcsh`"."""
+
+
 def script(shell: str) -> str:
-    """The completion script for `bash` or `zsh`."""
-    return _bash() if shell == "bash" else _zsh()
+    """The completion script for `bash`, `zsh` or `tcsh`."""
+    return {"bash": _bash, "zsh": _zsh, "tcsh": _tcsh}[shell]()
+
+
+def _tcsh() -> str:
+    """tcsh cannot tell where the script is: a word behind it that begins with a dash gets our options, too."""
+    chosen = [(name, option) for option in OPTIONS if option.choices for name in option.spellings]
+    return _filled(
+        TCSH,
+        JOINED=" ".join(f"'c/{name}=/({' '.join(option.choices)})/'" for name, option in chosen),
+        CHOICES=" ".join(f"'n/{name}/({' '.join(option.choices)})/'" for name, option in chosen if option.bare is None),
+        OPTIONS=" ".join(option.flag for option in OPTIONS),
+    )
 
 
 def _bash() -> str:

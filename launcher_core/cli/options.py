@@ -154,7 +154,7 @@ OPTIONS: tuple[Option, ...] = (
             variable=False, torchrun=False),
     _switch("list-plugins", ASK, "Show the plugins that are installed.", variable=False, torchrun=False),
     _option("print-completion", ASK, "Show a script that completes options in this shell.",
-            choices=("bash", "zsh"), variable=False),
+            choices=("bash", "zsh", "tcsh"), variable=False),
     _switch("version", ASK, "Show the version.", variable=False, torchrun=False),
     _switch("help", ASK, "Show this.", short="-h", variable=False),
 )  # fmt: skip

@@ -152,6 +152,7 @@ def test_the_arguments_are_torchruns_names_and_the_script_with_its_own() -> None
         (["--nnodes=2", "-h", "--version"], "usage: launcher [options] script"),
         (["--print-completion=bash"], "# Completion of launcher for bash"),
         (["--print-completion", "zsh", "s.py"], "#compdef launcher"),
+        (["--print-completion=tcsh"], "complete launcher '"),
     ],
 )
 def test_a_question_is_answered_on_stdout_with_success(
@@ -171,7 +172,7 @@ def test_a_question_is_answered_on_stdout_with_success(
         (["--max-restarts", "x", "s.py"], "--max-restarts x: write a whole number"),
         (["--numa-b=x", "s.py"], "--numa-b=x: write one of node, socket, exclusive, core-complex"),
         (["--dry-run=xml", "s.py"], "--dry-run=xml: write one of text, json"),
-        (["--print-completion=tcsh"], "--print-completion=tcsh: write one of bash, zsh"),
+        (["--print-completion=fish"], "--print-completion=fish: write one of bash, zsh, tcsh"),
         (["--module=1", "s.py"], "--module=1: --module takes no value; write --module, or leave it out"),
     ],
 )  # fmt: skip
@@ -241,11 +242,15 @@ def _is_module(name: str) -> bool:
 # --- completion ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_a_completion_script_knows_every_option_and_leaves_no_gap(shell: str) -> None:
     text = script(shell)
     assert [option.flag for option in OPTIONS if option.flag not in text] == []
     assert "@" not in text.replace('"$@"', "")
+
+
+def test_a_completion_script_for_tcsh_is_one_line_which_is_what_tcsh_evaluates() -> None:
+    assert "\n" not in script("tcsh")
 
 
 # --- the parser for wrappers -----------------------------------------------------------------------------
