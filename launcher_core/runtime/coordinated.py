@@ -7,17 +7,21 @@ holds the connection and turns what the coordinator pushes into news for the age
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from launcher_core.hooks.ports import Store
 from launcher_core.model.job import Node
 from launcher_core.model.news import News, Notice
 from launcher_core.rules.guest import Guest, Where
-from launcher_core.rules.round import Assign, Limits
+from launcher_core.rules.round import Assign, Close, Limits
 from launcher_core.runtime.conversation import Conversation
 from launcher_core.runtime.coordinator import Coordinator, Terms
 from launcher_core.runtime.listening import PortInUse, listen, local_address, lookup, refuse_loopback
 from launcher_core.runtime.serving import PortServer
+
+HOST_ENDED = "the agent of the node that hosts the job has ended"
+"""What the others are told when it has not said anything else before."""
 
 
 class Spot(NamedTuple):
@@ -131,6 +135,7 @@ class CoordinatedMeeting:
         if self._server is not None and self._coordinator is not None:
             try:
                 if self._coordinator.members:
+                    self._server.call(partial(self._coordinator.change, Close(HOST_ENDED)))
                     self._guests_left.wait(self._spot.close_timeout)
             finally:  # an interrupt: nobody wants to wait for the guests any more
                 self._server.stop()
