@@ -59,11 +59,9 @@ def one_restart_too_many(patch):
     patch.setattr(rounds, "_failed", lambda round, change, limits, told: real(round, change, more(limits), told))
 
 
-def a_failure_of_an_old_round_counts(patch):
+def a_failure_that_crosses_the_dismissal_counts(patch):
     real = rounds._failed
-    patch.setattr(
-        rounds, "_failed", lambda round, change, *more: real(round, change._replace(round=round.number), *more)
-    )
+    patch.setattr(rounds, "_failed", lambda round, *more: real(round._replace(phase=Phase.RUNNING), *more))
 
 
 def a_node_that_is_back_is_still_expected(patch):
@@ -222,7 +220,7 @@ PLANTED: dict[str, Plant] = {
         two_nodes_have_the_same_rank,
         ranks_of_workers_overlap,
         one_restart_too_many,
-        a_failure_of_an_old_round_counts,
+        a_failure_that_crosses_the_dismissal_counts,
         a_node_that_is_back_is_still_expected,
         a_node_that_is_lost_is_still_expected,
         spares_are_forgotten,

@@ -23,6 +23,22 @@ def snap(story: Story) -> None:
         story.world.random.choice(links).snap(story.world.between(0.0, 0.02))
 
 
+def half_open(story: Story) -> None:
+    """A connection breaks, and the host only sees it later."""
+    links = [link for link in story.network.links if not link.local]
+    if links:
+        story.world.random.choice(links).snap(story.world.between(0.1, 4.0), guest_first=True)
+
+
+def stall(story: Story) -> None:
+    """One direction of a connection stands still for a while."""
+    links = [link for link in story.network.links if not link.local]
+    if links:
+        link = story.world.random.choice(links)
+        pipe = story.world.random.choice((link.guest.out, link.host.out))
+        pipe.stall(story.world.between(0.2, 4.0))
+
+
 def cut_off(story: Story) -> None:
     """Some nodes are cut off for a while."""
     names = sorted({member.node.name for member in story.guests()})
@@ -67,6 +83,7 @@ def power_loss(story: Story) -> None:
 def crash_host(story: Story) -> None:
     """The coordinator dies, and the job with it."""
     if story.world.chance(0.3):
+        story.host_crashed = True
         story.host.die()
 
 
@@ -108,6 +125,8 @@ FAULTS: dict[str, Callable[[Story], None]] = {
     fault.__name__: fault
     for fault in (
         snap,
+        half_open,
+        stall,
         cut_off,
         freeze,
         freeze_host,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from launcher_core.errors import HostLostError, RendezvousTimeoutError
 from launcher_core.model.job import Place
-from launcher_core.model.news import Formed
+from launcher_core.model.news import Formed, Over
 from launcher_core.rules import round as rounds
-from launcher_core.rules.round import Close, Failed, Finished, Phase, Round
+from launcher_core.rules.round import Close, Failed, Finished, Leave, Phase, Round
 from launcher_core.rules.steps import Exited
+from launcher_core.rules.supervise import State
 from simulated.host import Watched
 from simulated.member import Member
 from simulated.world import World
@@ -20,6 +22,10 @@ REACTION = 0.5
 """Seconds in which an agent that was stopped and goes on has killed its workers."""
 OVERDUE = 1.0
 """Seconds that a round that is due to form may be late."""
+
+
+SETTLED = 8.0
+"""Seconds after the last fault in which all connections are well again and all workers of old rounds gone."""
 
 
 class Broken(AssertionError):
@@ -60,12 +66,25 @@ class Look:
         for kind, ids in (("here", {node.id for node in new.here}), ("expected", new.expected)):
             gone = ids - coordinator._sessions.keys()
             hold(new.phase is Phase.OVER or not gone, f"{kind} are {gone}, which nobody hears of any more")
+        self._check_nobody_is_forgotten(old, new, change)
         if new.phase is Phase.RUNNING:
             hold(limits.low <= len(new.seated) <= limits.high, f"{len(new.seated)} nodes in round {new.number}")
             hold(new.finished <= {node.id for node in new.seated}, "a node has finished that has no place")
         if new.phase is Phase.OVER and old.phase is not Phase.OVER:
             self._ended(old, new, change, limits)
         self._watch_due(new, coordinator, limits)
+
+    def _check_nobody_is_forgotten(self, old: Round, new: Round, change: rounds.Change) -> None:
+        if new.phase is Phase.OVER:
+            return
+        here, seated = ({node.id for node in nodes} for nodes in (new.here, new.seated))
+        hold(not here & new.expected, f"{here & new.expected} are here, and still waited for")
+        waited = {node.id for node in old.here}
+        if isinstance(change, rounds.Join):
+            waited.add(change.node.id)
+        elif isinstance(change, Leave):
+            waited.discard(change.id)
+        hold(waited <= here | seated, f"{waited - here - seated} asked for a place and are forgotten")
 
     def _count(self, old: Round, change: rounds.Change, budget: int) -> None:
         if not isinstance(change, Failed) or old.phase is not Phase.RUNNING or change.round != old.number:
@@ -153,7 +172,38 @@ class Look:
     def ended(self, member: Member) -> None:
         """An agent's main loop has ended."""
         agent = member.agent
-        self._world.note(f"{member.node.id}: done: {agent.verdict or agent.error or agent.signal}")
+        self._world.note(f"{member.node.id}: done: {agent.signal or agent.error or agent.verdict!r}")
+        if isinstance(agent.error, RendezvousTimeoutError) and self._story.host.alive:
+            others = [one.node.id for one in self._story.members if self._settled(one)]
+            hold(len(others) < self._story.low, f"{member.node.id} found no round, and there were {others}")
+        elif isinstance(agent.error, HostLostError):
+            gone_at = self._world.now if self._story.host.alive else self._story.host.died_at
+            regular = not self._story.host_crashed and gone_at - self._story.quiet_at > SETTLED
+            hold(not regular, f"{member.node.id} lost the host, which was not lost")
+        elif agent.state is State.DONE and isinstance(agent.verdict, Over) and not self._story.host_crashed:
+            self._check_barrier(member)
+
+    def _settled(self, member: Member) -> bool:
+        """Whether an agent has had all the time it needs to get a place."""
+        since = max(member.began_at, self._story.quiet_at)
+        return member.process.alive and not member.done and self._world.now - since > SETTLED
+
+    def _check_barrier(self, member: Member) -> None:
+        round = member.agent.round
+        if not self._settled_barrier(member) or member.agent.verdict != Over(
+            True, "the other nodes did not finish in time"
+        ):
+            return
+        wanting = [id for id in self._places[round] if (id, round) not in self._succeeded]
+        hold(wanting, f"{member.node.id} waited for others in vain, and all had finished round {round}")
+
+    def _settled_barrier(self, member: Member) -> bool:
+        return self._world.now - self._story.quiet_at > SETTLED and self._story.host.alive
+
+    def told(self, name: str, news: list[Any], lease_was_over: bool) -> None:
+        """A guest has read something."""
+        taken = lease_was_over and any(isinstance(one, Formed) for one in news)
+        hold(not taken, f"{name} took a place when its lease was over")
 
     # --- the end ----------------------------------------------------------------------------------------
 

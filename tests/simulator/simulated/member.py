@@ -11,7 +11,9 @@ from launcher_core.model.job import Node, WorkerExit
 from launcher_core.rules import steps
 from launcher_core.rules import supervise as table
 from launcher_core.rules.guest import Where
+from launcher_core.rules.round import Close
 from launcher_core.rules.supervise import Agent, Patience, State, Step
+from launcher_core.runtime.coordinated import HOST_ENDED
 from simulated.host import Port
 from simulated.network import Network
 from simulated.talk import Talk
@@ -91,9 +93,10 @@ class Member:
         self.agent = Agent(node.local_world_size, patience)
         self.workers: list[Worker] = []
         self.hosts = port.process is process
+        self.began_at = self.world.now
         self.done = False
         """Whether the main loop has ended."""
-        self.talk = Talk(network, process, port, where, node.name, self.post)
+        self.talk = Talk(network, process, port, where, node.name, self.post, look)
         self.talk.on_over = self._hung_up
         self._look = look
         self._port = port
@@ -158,6 +161,7 @@ class Member:
             return
         coordinator = self._port.service
         if self.hosts and coordinator is not None and coordinator.members:
+            coordinator.change(Close(HOST_ENDED))
             coordinator.on_empty = self.process.die
             self.process.after(CLOSE_TIMEOUT, self.process.die)
         else:

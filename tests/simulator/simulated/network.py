@@ -151,6 +151,10 @@ class Pipe:
         if len(self._queue) == 1:
             world.after(self._last - world.now, self.pump)
 
+    def stall(self, seconds: float) -> None:
+        """Let nothing that is sent from now on arrive for so long."""
+        self._last = max(self._last, self.network.world.now) + seconds
+
     def pump(self) -> None:
         """Deliver what is due, unless the node is cut off."""
         world = self.network.world
@@ -181,11 +185,12 @@ class Link:
         self.guest.out.lost = self.host.out.lost = True
         self.network.forget(self)
 
-    def snap(self, apart: float) -> None:
+    def snap(self, apart: float, *, guest_first: bool = False) -> None:
         """Something between breaks the connection: one side sees it at once, the other so much later."""
         world = self.network.world
         sides = [self.guest, self.host]
-        world.random.shuffle(sides)
+        if not guest_first:
+            world.random.shuffle(sides)
         self.guest.out.lost = self.host.out.lost = True
         self.network.forget(self)
         sides[0].take(None)

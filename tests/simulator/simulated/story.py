@@ -35,6 +35,7 @@ class Story:
         self.network = Network(world)
         self.members: list[Member] = []
         self.look = Look(world, self)
+        self.host_crashed = False
         self.low = random.choice((1, 1, 2, 2, 3, 4))
         self.high = self.low + random.choice((0, 0, 1, 2))
         self.restarts = random.choice((0, 1, 2, 3, 10))

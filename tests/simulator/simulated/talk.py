@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from launcher_core.errors import LauncherError, RendezvousTimeoutError
 from launcher_core.model.news import News, Trouble
@@ -21,7 +22,14 @@ class Talk:
     """Connects, talks, connects again; what it is told goes to `tell`."""
 
     def __init__(
-        self, network: Network, process: Process, port: Port, where: Where, name: str, tell: Callable[[News], object]
+        self,
+        network: Network,
+        process: Process,
+        port: Port,
+        where: Where,
+        name: str,
+        tell: Callable[[News], object],
+        look: Any,
     ) -> None:
         self.guest = Guest(where)
         self.link: Link | None = None
@@ -33,6 +41,7 @@ class Talk:
         self._port = port
         self._name = name
         self._tell = tell
+        self._look = look
         self._orders: deque[Order] = deque()
         self._closing = False
         self._give_up = process.clock() + where.join_timeout
@@ -136,7 +145,10 @@ class Talk:
 
     def _receive(self, link: Link, data: bytes) -> None:
         if link is self.link:
-            self._pass_on(self.guest.receive(data, self._process.clock(), "nonce"))
+            now, lease = self._process.clock(), self.guest._alive_at + self.guest.where.silence
+            news = self.guest.receive(data, now, "nonce")
+            self._look.told(self._name, news, now >= lease)
+            self._pass_on(news)
             self._converse()
 
     def _broke(self, link: Link) -> None:

@@ -79,6 +79,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.thawed_at = -1.0
+        self.died_at = 0.0
         self.on_death: list[Callable[[], object]] = []
         self._rate = rate
         self._offset = world.between(10.0, 1000.0)
@@ -125,6 +126,7 @@ class Process:
         """SIGKILL, or the end of the program."""
         if self.alive:
             self.alive = self.frozen = False
+            self.died_at = self.world.now
             for function in self.on_death:
                 function()
 
