@@ -216,6 +216,8 @@ class Guest:
             return Waiting(self.where.high, self.where.low, self.where.high, "the job is full; this node is a spare")
         if kind == "waiting":
             self.last_word = message["detail"]
+            if self._waits and self.join_by == NEVER:  # it was a spare, and now the job is short of nodes
+                self.join_by = now + self.where.join_timeout
             told = Waiting(**message)
             if told.seconds_left is None and self.join_by != NEVER:
                 return told._replace(seconds_left=self.join_by - now, then=GIVES_UP)
