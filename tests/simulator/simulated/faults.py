@@ -104,8 +104,9 @@ def stop_agent(story: Story) -> None:
 
 def stop_host(story: Story) -> None:
     """The host's agent gets a signal."""
-    if story.world.chance(0.3):
-        story.signal(story.members[0], SIGTERM)
+    hosting = [member for member in story.members if member.hosts]
+    if hosting and story.world.chance(0.3):
+        story.signal(hosting[0], SIGTERM)
 
 
 def refuse(story: Story) -> None:

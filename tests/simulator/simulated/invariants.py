@@ -48,8 +48,8 @@ class Look:
         self._charged: set[int] = set()
         self._failed: set[int] = set()
         """Rounds in which a worker failed of its own."""
-        self._succeeded: set[tuple[str, int]] = set()
-        """Nodes and rounds whose workers have all exited with 0."""
+        self._succeeded: dict[tuple[str, int], float] = {}
+        """Nodes and rounds whose workers have all exited with 0, and when."""
         self._due_since: float | None = None
         self.over: Round | None = None
 
@@ -139,7 +139,7 @@ class Look:
     def _note_success(self, member: Member, event: Exited) -> None:
         codes = {exit.local_rank: exit.code for exit in (*member.agent.exits, event.exit)}
         if len(codes) == member.node.local_world_size and not any(codes.values()):
-            self._succeeded.add((member.node.id, member.agent.round))
+            self._succeeded[member.node.id, member.agent.round] = self._world.now
 
     def _placed(self, member: Member, place: Place) -> None:
         id, size = member.node.id, member.node.local_world_size
@@ -194,7 +194,8 @@ class Look:
             True, "the other nodes did not finish in time"
         ):
             return
-        wanting = [id for id in self._places[round] if (id, round) not in self._succeeded]
+        since = self._world.now - OVERDUE
+        wanting = [id for id in self._places[round] if self._succeeded.get((id, round), since) >= since]
         hold(wanting, f"{member.node.id} waited for others in vain, and all had finished round {round}")
 
     def _settled_barrier(self, member: Member) -> bool:

@@ -71,7 +71,8 @@ class Story:
         world, random = self.world, self.world.random
         agents = random.randrange(self.low, self.high + 2)
         late = random.choice((0.1, 3.0))
-        self.add("n0", self.host)
+        slow = world.chance(0.2)  # others may be heard before the host's own agent
+        world.after(world.between(0.0, 0.5) if slow else 0.0, lambda: self.add("n0", self.host))
         for number in range(1, agents):
             world.after(world.between(0.0, late), lambda name=f"n{number}": self.add(name))
         kinds = random.sample(list(FAULTS), random.randrange(0, 6))
@@ -82,9 +83,11 @@ class Story:
         world.run(self.quiet_at + SETTLES_WITHIN, self._is_over)
         self.look.finish()
 
-    def add(self, name: str, process: Process | None = None) -> Member:
+    def add(self, name: str, process: Process | None = None) -> None:
         """Start an agent."""
         process = process or self._process(name)
+        if not process.alive:
+            return
         size = self.world.random.choice((1, 1, 2, 3))
         node = Node(f"{name}.{next(self._numbers)}", name, size)
         where = Where("host", 29400, "job", self.low, self.high, JOIN_TIMEOUT, silence=SILENCE)
@@ -92,7 +95,6 @@ class Story:
         self.members.append(member)
         self.world.note(f"{node.id} begins with {size} workers")
         member.start()
-        return member
 
     def signal(self, member: Member, signum: int) -> None:
         """Send an agent a signal."""
