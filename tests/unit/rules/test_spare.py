@@ -32,5 +32,5 @@ def test_a_spare_gives_up_when_the_job_is_short_of_nodes_for_too_long(spare):
     spare.receive(SHORT, 110)
     assert spare.tick(159) == []
 
-    with pytest.raises(RendezvousTimeoutError, match="no round formed within 60 s .*: 1 more needed"):
+    with pytest.raises(RendezvousTimeoutError, match=r"no round formed within 60 s .*: 1 more needed"):
         spare.tick(160)
