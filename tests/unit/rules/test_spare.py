@@ -9,7 +9,7 @@ from launcher_core.model.job import Node
 from launcher_core.rules.guest import Guest, Where
 from launcher_core.rules.protocol import frame
 
-SHORT = frame("waiting", have=1, low=2, high=2, detail="1 more needed", seconds_left=None)
+SHORT = frame("waiting", have=1, low=2, high=2, detail="1 more needed", seconds_left=None, then="")
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def spare():
     guest = Guest(Where("host", 1, "job", 2, 2, join_timeout=60, interval=1000, silence=3000))
     guest.connected()
     guest.receive(frame("challenge", nonce="", token=False), 0)
-    guest.receive(frame("welcome", silence=3000, interval=1000), 0)
+    guest.receive(frame("welcome", silence=3000, interval=1000, nonce="", proof=""), 0)
     guest.join(Node("a", "a", 1), 0)
     guest.receive(frame("park"), 1)
     return guest
