@@ -312,7 +312,7 @@ def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, tol
     if count >= limits.high or came_back:
         return _form(round, limits, assign, told)
     if round.deadline is None or round.deadline == round.fenced_until:
-        return round._replace(deadline=now + limits.last_call)
+        return round._replace(deadline=now + limits.last_call, fenced_until=None)
     return _form(round, limits, assign, told) if now >= round.deadline else round
 
 

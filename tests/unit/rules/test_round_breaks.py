@@ -122,6 +122,13 @@ def test_who_falls_silent_while_it_stops_its_workers_is_fenced():
     assert (state.expected, state.fenced_until) == (frozenset(), 10.5)
 
 
+def test_where_neither_fence_nor_last_call_takes_time_the_round_forms_without_any():
+    limits = Limits(1, 3, last_call=0)
+    state, _ = play(limits, (10, Join(node("a"), past=(4, 0))), (10, Tick()), (10, Tick()))
+
+    assert (state.phase, state.number) == (Phase.RUNNING, 5)
+
+
 # --- a coordinator that has just begun -------------------------------------------------------------------
 
 
