@@ -29,7 +29,7 @@ def store_request(random: Random) -> bytes:
     _, limits, counted, _ = wire._LAYOUTS[op]
     fields = [random.choice(KEYS if limit == wire.MAX_KEY else TEXTS) for limit in limits]
     many = fields * random.choice((0, 1, 2, 5)) if counted else fields
-    if op == wire.ADD and random.random() < 0.5:
+    if op == wire.ADD and random.random() < 0.1:
         return wire.encode(wire.SET, [many[0], b"0" * (1 << 20) + b"1" * 20]) + wire.encode(op, many, 1)
     return wire.encode(op, many, random.choice((0, 1, 2, 1000, (1 << 31) - 1)))
 
