@@ -30,7 +30,7 @@ from launcher_plugins.c10d_store.service import StoreService
 
 SOON = 60.0
 """Seconds after which what has not happened will not."""
-CPU = 2.0
+CPU = 0.5
 """Seconds of processor time that no stream, some hundred kilobytes long at most, may cost."""
 TOKEN = b"secret"
 OFTEN = (0.0, 0.1, 0.6)
