@@ -14,6 +14,7 @@ from wire import Link
 Make = Callable[..., Job]
 Timing = Callable[[str, float], None]
 
+EXIT_HOST_LOST = 75
 ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "3"))
 
 
@@ -37,6 +38,18 @@ def test_of_a_network_in_two_parts_the_side_of_the_host_trains_and_no_two_rounds
     assert {note.restarts for note in splits.notes.all()} == {0}
     assert {note.node for note in splits.notes.all() if note.round == after[0].round} == {"node0", "node1", "node2"}
     splits.end(running)
+
+
+def test_the_larger_part_without_the_host_ends_and_the_smaller_with_it_goes_on(job: Make) -> None:
+    splits = job(5, "2:5")
+    running = splits.start_all()
+    before = splits.await_group(0, 1, 2, 3, 4)
+    splits.nodes.cut(2, 3, 4)
+    after = splits.await_group(0, 1, but=before)
+    assert [one.wait().code for one in running[2:]] == [EXIT_HOST_LOST] * 3
+    assert {note.pid for note in splits.notes.group()} == {note.pid for note in after}
+    assert splits.notes.overlaps() == []
+    splits.end(running[:2])
 
 
 @pytest.mark.parametrize("link", [Link(loss=0.05), Link(delay=0.2)], ids=str)

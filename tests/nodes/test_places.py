@@ -36,6 +36,22 @@ def test_a_spare_that_is_never_needed_ends_well_with_the_job(job: Make) -> None:
     full.end(running)
 
 
+def test_an_agent_that_was_stopped_becomes_a_spare_when_its_place_was_given_away(job: Make) -> None:
+    full = job(3, "2")
+    full.conf["host_loss_timeout"] = "60"
+    running = [full.start(0), full.start(1)]
+    before = full.await_group(0, 1)
+    running.append(full.start(2))
+    until(lambda: "this node is a spare" in running[2].err, "the third is told that it is a spare")
+    running[1].signal(signal.SIGSTOP)
+    until(lambda: "node2" in {note.node for note in full.notes.all()}, "the spare is promoted")
+    running[1].signal(signal.SIGCONT)
+    until(lambda: "this node is a spare" in running[1].err, "the one that was stopped is a spare")
+    after = full.await_group(0, 2, but=before)
+    assert {note.restarts for note in after} == {0}
+    full.end(running)
+
+
 def test_a_replacement_with_the_same_name_and_another_address_inherits_the_rank(job: Make) -> None:
     replaced = job(4, "3:4")
     replaced.nodes[3].name_as("node1")

@@ -61,9 +61,9 @@ class Node:
         """Begin a launch here; its process is the agent itself."""
         return self.launcher.start(*args, env=env)
 
-    def run(self, *args: object) -> None:
-        """Run a command of this machine's, e.g. of iproute2."""
-        _run("nsenter", f"--net=/run/netns/{self.namespace}", *args)
+    def run(self, *args: object) -> str:
+        """What a command of this machine's prints, e.g. of iproute2."""
+        return _run("nsenter", f"--net=/run/netns/{self.namespace}", *args)
 
     def crash(self) -> None:
         """SIGKILL everything that was launched here."""
@@ -89,8 +89,11 @@ class Node:
 
     def listens(self, port: int) -> int:
         """How many sockets of this machine listen on the port."""
-        shown = _run("nsenter", f"--net=/run/netns/{self.namespace}", "ss", "-Hltn", f"sport = :{port}")
-        return len(shown.splitlines())
+        return len(self.run("ss", "-Hltn", f"sport = :{port}").splitlines())
+
+    def is_connected(self, port: int) -> bool:
+        """Whether a socket of this machine is connected to that port."""
+        return bool(self.run("ss", "-Htn", "state", "established", f"dport = :{port}"))
 
 
 class Nodes(list[Node]):
