@@ -67,12 +67,14 @@ class Node:
 
     def crash(self) -> None:
         """SIGKILL everything that was launched here."""
-        pids = marked(self.launcher.mark)
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        killed = set()
+        while pids := marked(self.launcher.mark):  # again: one that is executing its program cannot be told
+            killed |= pids
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         for running in self.launcher.running:
-            if running.pid in pids:
+            if running.pid in killed:
                 running.process.wait()
 
     def knows(self, names: Iterable[tuple[str, str]]) -> None:
@@ -141,13 +143,12 @@ def nodes(number: int, tmp: Path) -> Iterator[Nodes]:
             made.append(node)
             devices.append(_plug_in(node))
         made.switch = Switch(devices)
-        devices = []
         made.name_all()
         yield made
     finally:
         for node in made:
             node.crash()
-        if not devices:
+        if hasattr(made, "switch"):
             made.switch.close()
         for fd in devices:
             os.close(fd)

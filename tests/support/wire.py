@@ -42,7 +42,7 @@ def open_tap(name: str) -> int:
 
 
 class Switch:
-    """Carries frames between the devices, which are its own from now on. `links` may be changed at any time."""
+    """Carries frames between the devices until it is closed. `links` may be changed at any time."""
 
     def __init__(self, devices: list[int]) -> None:
         self.links: dict[tuple[int, int], Link] = {}
@@ -57,17 +57,16 @@ class Switch:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, and the devices with it."""
+        """End the thread."""
         os.close(self._end)
         self._thread.join()
-        for fd in (self._ending, *self._devices):
-            os.close(fd)
+        os.close(self._ending)
 
     def _run(self) -> None:
         poll = select.epoll()
         senders = {fd: number for number, fd in enumerate(self._devices)}
         for fd in (self._ending, *senders):
-            poll.register(fd, select.EPOLLIN)
+            poll.register(fd, select.EPOLLIN)  # where the other end of the pipe is closed, EPOLLHUP comes unasked
         with poll:
             while True:
                 ready = [fd for fd, _ in poll.poll(self._seconds_left())]
