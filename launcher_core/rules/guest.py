@@ -18,11 +18,11 @@ from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
 from launcher_core.model.value import Value
 from launcher_core.rules import proof
-from launcher_core.rules.protocol import MAGIC, Frames, frame
+from launcher_core.rules.protocol import MAGIC, SIGNS, Frames, frame
 
 NEVER = float("inf")
-SIGNS = 10
-"""Signs of life are numbered up to this; the lease is over long before a number comes again."""
+SIGN = tuple(SIGNS)
+"""Signs of life by number; the lease is over long before a number comes again."""
 GIVES_UP = "this node gives up"
 REASON = 2000
 """The most letters of a reason that are sent."""
@@ -146,6 +146,9 @@ class Guest:
         news = self.tick(now)
         if self.stage in (Stage.APART, Stage.ENDED):
             return news
+        if data in SIGNS and self._frames.between:
+            self._answered(SIGNS[data])
+            return news
         for message in self._frames.feed(data):
             told = self._take(message, now, nonce)
             if told is not None:
@@ -197,7 +200,7 @@ class Guest:
         elif kind == "refused":
             raise UsageError(f"{self.where} refused this agent: {message['reason']}")
         elif kind == "ok":
-            self._alive_at = self._signs.pop(message["n"], self._alive_at)
+            self._answered(message["n"])
         elif self.stage is Stage.HEARD:
             return self._told(kind, message, now)
         return None
@@ -260,11 +263,14 @@ class Guest:
         elif self._node is not None and self._report and self._place is not None:
             self.outbox += frame("resume", node=self._node._asdict(), round=self._place.round)
 
+    def _answered(self, number: int) -> None:
+        self._alive_at = self._signs.pop(number, self._alive_at)
+
     def _sign(self, now: float) -> None:
-        self._count = (self._count + 1) % SIGNS
+        self._count = (self._count + 1) % len(SIGN)
         self._signs[self._count] = now
         self._next_sign = now + self.where.interval
-        self._send(frame("ok", n=self._count))
+        self._send(SIGN[self._count])
 
     def _request(self) -> bytes:
         """The question for a place, with what a host that is new needs to know of the job so far."""

@@ -6,12 +6,13 @@ The bytes are JSON with a version; nothing in them is ever executed.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Formed, News, Over, Regroup
 from launcher_core.model.value import Value
+from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
 from launcher_core.rules.round import Limits, Phase, Round
 
@@ -99,13 +100,13 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, Node):
         return value._asdict()
-    if isinstance(value, frozenset):
+    if isinstance(value, Set):
         return sorted(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, Nodes) else value
 
 
-def _nodes(items: list[dict[str, Any]]) -> tuple[Node, ...]:
-    return tuple(Node(**item) for item in items)
+def _nodes(items: list[dict[str, Any]]) -> Nodes:
+    return Nodes(Node(**item) for item in items)
 
 
 def _same(value: Any) -> Any:
@@ -116,8 +117,8 @@ _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "phase": Phase,
     "here": _nodes,
     "seated": _nodes,
-    "expected": frozenset,
-    "finished": frozenset,
+    "expected": Ids,
+    "finished": Ids,
     "away": frozenset,
 }
 """Fields of a Round that JSON does not have as they are."""

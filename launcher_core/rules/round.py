@@ -11,13 +11,14 @@ A round forms as soon as it is full, or all that took part in the one before are
 be known (the first round, MIN < MAX) is there a last call.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
 
 from launcher_core.model.job import Node
 from launcher_core.model.value import Value
 from launcher_core.rules import ranks
+from launcher_core.rules.crowd import Ids, Nodes
 
 LISTED = 8
 """The most nodes that a line names."""
@@ -49,13 +50,13 @@ class Round(Value):
 
     number: int = -1
     phase: Phase = Phase.GATHERING
-    here: tuple[Node, ...] = ()
+    here: Nodes = Nodes()
     """Nodes that want a place, in order of arrival; while RUNNING those for whom there is none (spares)."""
-    seated: tuple[Node, ...] = ()
+    seated: Nodes = Nodes()
     """The participants of round `number`, by group rank."""
-    expected: frozenset[str] = frozenset()
+    expected: Ids = Ids()
     """Ids of nodes of the last round that are alive and have not come back yet."""
-    finished: frozenset[str] = frozenset()
+    finished: Ids = Ids()
     """Ids of seated nodes whose workers have all succeeded."""
     away: frozenset[str] = frozenset()
     """Ids of those among the finished that did not wait for the others: they will not come back."""
@@ -197,14 +198,6 @@ def _late(round: Round, change: Change) -> list[Outcome]:
     return []
 
 
-def _ids(nodes: Sequence[Node]) -> set[str]:
-    return {node.id for node in nodes}
-
-
-def _without(nodes: Sequence[Node], id: str) -> tuple[Node, ...]:
-    return tuple(node for node in nodes if node.id != id)
-
-
 def _recall(round: Round, change: Join, now: float, limits: Limits) -> Round:
     """The round as a coordinator that has just begun learns it from a node of the job it takes over."""
     if change.past is None or change.past[0] <= round.number or round.phase is Phase.RUNNING:
@@ -216,7 +209,7 @@ def _recall(round: Round, change: Join, now: float, limits: Limits) -> Round:
 
 def _resume(round: Round, change: Resume, limits: Limits, told: list[Outcome]) -> Round:
     id = change.node.id
-    if round.phase is Phase.RUNNING and round.number == change.round and id in _ids(round.seated):
+    if round.phase is Phase.RUNNING and round.number == change.round and id in round.seated.ids:
         return _finished(round._replace(away=round.away - {id}), Finished(id, change.round), told)
     told.append(Dismiss(id, change.round, round.reason, False, round.restarts, limits.max_restarts))
     return round
@@ -228,10 +221,10 @@ def _join(round: Round, node: Node, limits: Limits, told: list[Outcome]) -> Roun
         taken = f"node rank {node.node_rank} is taken by {holder.name}; give each node its own --node-rank"
         told.append(End(node.id, False, taken, refused=True))
         return round
-    round = round._replace(here=(*_without(round.here, node.id), node), expected=round.expected - {node.id})
+    round = round._replace(here=round.here.plus(node), expected=round.expected.minus(node.id))
     if round.phase is not Phase.RUNNING:
         return round
-    if node.id in _ids(round.seated):
+    if node.id in round.seated.ids:
         return _dismiss(round, f"{node.name} started over", limits, told, gone=node.id)
     if len(round.seated) < limits.high:
         return _dismiss(round, f"{node.name} joined", limits, told)
@@ -241,29 +234,31 @@ def _join(round: Round, node: Node, limits: Limits, told: list[Outcome]) -> Roun
 
 def _holder(round: Round, node: Node) -> Node | None:
     """The live node that has the rank which `node` asks for; None when there is no such node."""
-    alive = _ids(round.seated) - round.away if round.phase is Phase.RUNNING else round.expected
-    live = (*round.here, *(one for one in round.seated if one.id in alive))
-    same = (one for one in live if one.node_rank == node.node_rank and one.id != node.id)
-    return None if node.node_rank is None else next(same, None)
+    if node.node_rank is None:
+        return None
+    alive: Set[str] = round.seated.ids - round.away if round.phase is Phase.RUNNING else round.expected
+    same = [one for one in (*round.here, *round.seated) if one.node_rank == node.node_rank and one.id != node.id]
+    return next((one for one in same if one.id in round.here.ids or one.id in alive), None)
 
 
 def _leave(round: Round, change: Leave, now: float, limits: Limits, told: list[Outcome]) -> Round:
-    held = change.id in (_ids(round.seated) - round.finished if round.phase is Phase.RUNNING else round.expected)
+    running = round.phase is Phase.RUNNING and change.id in round.seated.ids
+    held = change.id not in round.finished if running else change.id in round.expected
     if change.silent and held:
         round = round._replace(fenced_until=now + limits.fence)
-    name = next((node.name for node in round.seated if node.id == change.id), change.id)
-    round = round._replace(here=_without(round.here, change.id), expected=round.expected - {change.id})
-    if round.phase is not Phase.RUNNING or change.id not in _ids(round.seated):
+    round = round._replace(here=round.here.minus(change.id), expected=round.expected.minus(change.id))
+    if not running:
         return round
     if change.id in round.finished:
         return round._replace(away=round.away | {change.id})
+    name = round.seated.named(change.id)
     return _dismiss(round, f"{name} is gone: {change.reason}", limits, told, gone=change.id)
 
 
 def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -> Round:
     if round.phase is not Phase.RUNNING or change.round != round.number:
         return round
-    if change.id not in _ids(round.seated):
+    if change.id not in round.seated.ids:
         return round
     if round.restarts >= limits.max_restarts:
         return _end(round, False, change.reason, told)
@@ -273,8 +268,10 @@ def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -
 def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
     if round.phase is not Phase.RUNNING or change.round != round.number:
         return round
-    round = round._replace(finished=round.finished | ({change.id} & _ids(round.seated)))
-    if round.finished == _ids(round.seated):
+    if change.id not in round.seated.ids:
+        return round
+    round = round._replace(finished=round.finished.plus(change.id))
+    if len(round.finished) == len(round.seated):
         return _end(round, True, "all workers succeeded", told)
     return round
 
@@ -290,9 +287,7 @@ def _dismiss(
     back = [node.id for node in round.seated if node.id != gone and node.id not in round.away]
     spent = (round.restarts, limits.max_restarts)
     told.extend(Dismiss(id, round.number, reason, restart, *spent) for id in back)
-    return round._replace(
-        phase=Phase.GATHERING, expected=frozenset(back), finished=frozenset(), deadline=None, reason=reason
-    )
+    return round._replace(phase=Phase.GATHERING, expected=Ids(back), finished=Ids(), deadline=None, reason=reason)
 
 
 def _end(round: Round, succeeded: bool, reason: str, told: list[Outcome]) -> Round:
@@ -306,7 +301,7 @@ def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, tol
     count = len(round.here)
     if count < limits.low or round.expected:
         return round._replace(deadline=None)
-    came_back = round.number >= 0 and _ids(round.seated) & _ids(round.here)
+    came_back = round.number >= 0 and not round.here.ids.isdisjoint(round.seated.ids)
     if round.fenced_until is not None and now < round.fenced_until:
         return round._replace(deadline=round.fenced_until)
     if count >= limits.high or came_back:
@@ -329,10 +324,10 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
     return round._replace(
         number=round.number + 1,
         phase=Phase.RUNNING,
-        here=tuple(spare),
-        seated=tuple(seated),
-        expected=frozenset(),
-        finished=frozenset(),
+        here=Nodes(spare),
+        seated=Nodes(seated),
+        expected=Ids(),
+        finished=Ids(),
         away=frozenset(),
         deadline=None,
         fenced_until=None,
@@ -341,7 +336,7 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
 
 def _inherited(taken: Sequence[Node], seated: Sequence[Node], old: Mapping[str, int]) -> dict[str, int]:
     """Ranks of nodes that are gone, for newcomers of the same name: an agent that was started again."""
-    here = _ids(taken)
+    here = {node.id for node in taken}
     gone = {node.name: rank for rank, node in enumerate(seated) if node.id not in here}
     return {node.id: gone.pop(node.name) for node in taken if node.id not in old and node.name in gone}
 
@@ -365,7 +360,7 @@ def missing(round: Round, limits: Limits) -> str:
     if limits.fixed_ranks:
         free = set(range(limits.high)) - {node.node_rank for node in round.here}
         return f"here: {here}; node ranks that are missing: {_listed([str(rank) for rank in sorted(free)])}"
-    lost = [node.name for node in round.seated if node.id not in _ids(round.here)]
+    lost = [node.name for node in round.seated if node.id not in round.here.ids]
     came = f"; were here before: {_listed(lost)}" if lost else ""
     return f"here: {here}; {limits.low - len(round.here)} more needed{came}"
 

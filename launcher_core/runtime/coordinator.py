@@ -15,7 +15,7 @@ from launcher_core.hooks.ports import ATTACHED, Peer, Service, Store
 from launcher_core.model.job import Node
 from launcher_core.rules import proof
 from launcher_core.rules import round as rounds
-from launcher_core.rules.protocol import MAGIC, MAX_ASKED, Frames, frame
+from launcher_core.rules.protocol import MAGIC, MAX_ASKED, SIGNS, Frames, frame
 from launcher_core.rules.round import Assign, Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
 
 MOST_REFUSALS = 20
@@ -177,9 +177,19 @@ class Coordinator:
     def _every_so_often(self) -> None:
         now = self.clock()
         if self._round.phase is Phase.GATHERING:
+            word = self._waiting(now)
             for node in self._round.here:
-                self._sessions[node.id].waiting(self._round, self._terms.limits, now)
+                self._sessions[node.id].send(word)
         self._server.call_at(now + WAITING_EVERY, self._every_so_often)
+
+    def _waiting(self, now: float) -> bytes:
+        """How far a gathering round is."""
+        round, limits = self._round, self._terms.limits
+        left = None if round.deadline is None else round.deadline - now
+        then = "" if left is None else "the round starts with these"
+        detail = rounds.missing(round, limits)[:REASON]
+        fields = {"have": len(round.here), "low": limits.low, "high": limits.high}
+        return frame("waiting", detail=detail, seconds_left=left, then=then, **fields)
 
     def expire(self, session: AgentSession) -> None:
         """Drop a node that has been silent for too long; otherwise look again when it could be.
@@ -220,6 +230,7 @@ class AgentSession:
         self._frames = Frames(MAX_ASKED)
         self._nonce = ""
         self._over = False
+        self._sign = b""
         self.welcome = False
         self._why_gone = "its connection broke"
         self.node: Node | None = None
@@ -235,6 +246,9 @@ class AgentSession:
         """Take the next bytes; raises ValueError on nonsense."""
         if self.welcome:
             self.heard = self._coordinator.clock()
+            if data in SIGNS and self._frames.between:
+                self._peer.send(data)
+                return
         if len(self._magic) < len(MAGIC):
             need = len(MAGIC) - len(self._magic)
             self._magic += data[:need]
@@ -244,9 +258,12 @@ class AgentSession:
             if len(self._magic) == len(MAGIC):
                 self._nonce = os.urandom(8).hex()
                 self._peer.send(self._coordinator.challenge(self._nonce))
+        self._sign = b""
         for message in self._frames.feed(data):
             if not self._over:
                 self._take(message)
+        if self._sign:
+            self._peer.send(self._sign)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -282,20 +299,16 @@ class AgentSession:
         elif isinstance(outcome, End):
             self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason))
 
-    def waiting(self, round: Round, limits: Limits, now: float) -> None:
-        """Send how far a gathering round is."""
-        left = None if round.deadline is None else round.deadline - now
-        detail = rounds.missing(round, limits)[:REASON]
-        then = "" if left is None else "the round starts with these"
-        fields = {"have": len(round.here), "low": limits.low, "high": limits.high}
-        self._peer.send(frame("waiting", detail=detail, seconds_left=left, then=then, **fields))
+    def send(self, data: bytes) -> None:
+        """Send what is the same for many."""
+        self._peer.send(data)
 
     def _take(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if not self.welcome:
             self._hello(kind, message)
         elif kind == "ok":
-            self._peer.send(frame("ok", n=message["n"]))
+            self._sign = frame("ok", n=message["n"])  # of several that have piled up, the last is answered
         elif kind in ("join", "resume"):
             node = Node(**message["node"])
             if self.node is not None and self.node.id != node.id:

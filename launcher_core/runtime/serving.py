@@ -32,7 +32,8 @@ _SILENT_SECONDS = 10.0
 _CHUNK = 64 * 1024
 """What is read at a time, into one buffer for all: to make one for each read costs more than the reading."""
 _DRAINED_CHUNKS = 16
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 1024
+"""About as many as there are events at once: newcomers get their turn though thousands talk already."""
 _PAUSE_SECONDS = 1.0
 """How long nothing is accepted once descriptors have run out."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

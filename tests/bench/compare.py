@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[Bench], Sequence[Figure]]] = {
     "tee": tee.measure,
     "idle": idle.measure,
     "store": lambda bench: store(bench.rounds),
+    "rendezvous": lambda bench: rendezvous(bench),
 }
 
 
@@ -40,6 +41,13 @@ def store(rounds: int) -> Sequence[Figure]:
     import store_throughput  # its clients are processes that import this file, and need none of the rest
 
     return store_throughput.figures(rounds=rounds)
+
+
+def rendezvous(bench: Bench) -> Sequence[Figure]:
+    """How long many agents take to meet; a table with more of it is printed by rendezvous_scale.py itself."""
+    import rendezvous_scale
+
+    return rendezvous_scale.figures(bench.rounds, torch=bench.torchrun is not None)
 
 
 def machine() -> dict[str, str]:

@@ -142,6 +142,14 @@ def test_a_regroup_waits_for_those_that_still_stop_their_workers_however_long():
     assert missing(state, limits) == "waiting for host-b, host-c to come back"
 
 
+def test_of_many_nodes_that_are_waited_for_some_are_named():
+    limits = Limits(20, 20, max_restarts=1)
+    state = running(limits, *(node(str(number)) for number in range(20)))
+    state, _ = apply(state, Failed("0", 0, "x"), 0, limits)
+
+    assert missing(state, limits) == f"waiting for {', '.join(f'host-{n}' for n in range(8))} and 12 more to come back"
+
+
 def test_a_node_that_finished_and_left_does_not_disturb_the_others():
     limits = Limits(2, 2)
     state, _ = apply(running(limits, node("a"), node("b")), Finished("a", 0), 1, limits)
