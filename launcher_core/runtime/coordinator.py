@@ -20,6 +20,7 @@ from launcher_core.rules.round import Assign, Change, Dismiss, End, Limits, Outc
 
 MOST_REFUSALS = 20
 """Refused agents that the host's people are told of."""
+REPLACED = "it has a newer connection"
 WAITING_EVERY = 10.0
 """Seconds between two lines about a round that does not form."""
 GREETING = 10.0
@@ -83,6 +84,7 @@ class Coordinator:
         self._round = Round()
         self._sessions: dict[str, AgentSession] = {}
         self._deadline: Any = None
+        self._opened = 0
         self.members = 0
         self.on_empty: Callable[[], None] = lambda: None
         """Called when the last member has gone."""
@@ -133,11 +135,26 @@ class Coordinator:
         terms = self._terms
         return frame("welcome", silence=terms.silence, interval=terms.interval, nonce=nonce, proof=shown)
 
-    def seen(self, session: AgentSession) -> None:
-        """Bind a node to its connection; a second connection of the same node replaces the first."""
+    def opened(self) -> int:
+        """A number for a new conversation: a later one has a higher number."""
+        self._opened += 1
+        return self._opened
+
+    def seen(self, session: AgentSession) -> bool:
+        """Bind a node to its connection. Of two the older one is closed, and False given if it is this one.
+
+        What was said on the older one is late: the node has broken with it, and gone on.
+        """
         assert session.node is not None
+        bound = self._sessions.get(session.node.id, session)
+        if bound.number > session.number:
+            session.drop(REPLACED)
+            return False
         self._sessions[session.node.id] = session
         self.members = len(self._sessions)
+        if bound is not session:
+            bound.drop(REPLACED)
+        return True
 
     def change(self, change: Change) -> None:
         """Apply one change and tell everybody concerned."""
@@ -226,6 +243,7 @@ class AgentSession:
     def __init__(self, coordinator: Coordinator, peer: Peer) -> None:
         self._coordinator = coordinator
         self._peer = peer
+        self.number = coordinator.opened()
         self._magic = bytearray()
         self._frames = Frames(MAX_ASKED)
         self._nonce = ""
@@ -314,7 +332,8 @@ class AgentSession:
             if self.node is not None and self.node.id != node.id:
                 raise ValueError(f"{self.node.name} turned into {node.name}")
             self.node = node
-            self._coordinator.seen(self)
+            if not self._coordinator.seen(self):
+                return
             past = message.get("past")
             change: Change = rounds.Join(node, past and (past[0], past[1]))
             if kind == "resume":

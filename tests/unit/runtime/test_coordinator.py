@@ -216,6 +216,21 @@ def test_the_next_round_does_not_wait_for_a_node_that_said_it_leaves(host):
     assert [told["type"] for told in first.hears()] == ["dismiss", "seat"]
 
 
+def test_what_comes_late_on_a_connection_that_a_node_has_broken_with_changes_nothing(host):
+    coordinator = host(low=1, high=2)
+    first, old = pair(coordinator)
+    new = Agent(coordinator, "b")
+    new.joins()
+    first.joins()
+    assert old.closed
+    assert new.seat() == (1, 1, 0)
+    first.hears()
+
+    old.session.receive(frame("join", node=old.node._asdict(), past=None))
+    old.breaks()
+    assert (first.hears(), new.hears(), new.closed) == ([], [], False)
+
+
 def test_a_silent_node_is_dropped_and_its_workers_have_the_fence_to_end(host, port):
     first, second = pair(host(low=1, high=2, fence=0.5))
     port.until(101.0)
