@@ -213,6 +213,8 @@ class Coordinator:
 
         In two looks: if this process was stopped meanwhile, what the node said is only read after the first.
         """
+        if session.inside:
+            return
         now, silence = self.clock(), self._terms.silence if session.welcome else GREETING
         due = session.heard + silence * 2 / 3
         if now >= due and session.doubted:
@@ -257,8 +259,9 @@ class AgentSession:
         self.heard = coordinator.clock()
         self.doubted = False
         self.alarm: Any = None
-        if peer.address != ATTACHED:  # one in this process lives as long as this does
-            coordinator.expire(self)
+        self.inside = peer.address == ATTACHED
+        """Whether the agent is in this very process, lives as long as this does, and gives no signs of it."""
+        coordinator.expire(self)
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes; raises ValueError on nonsense."""

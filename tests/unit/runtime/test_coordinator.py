@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from agents import Agent, Shop, pair, shown
 
+from launcher_core.hooks.ports import ATTACHED
 from launcher_core.rules import proof
 from launcher_core.rules.protocol import frame
 
@@ -229,6 +230,14 @@ def test_what_comes_late_on_a_connection_that_a_node_has_broken_with_changes_not
     old.session.receive(frame("join", node=old.node._asdict(), past=None))
     old.breaks()
     assert (first.hears(), new.hears(), new.closed) == ([], [], False)
+
+
+def test_the_agent_in_the_hosts_own_process_is_not_expected_to_give_signs_of_life(host, port, monkeypatch):
+    monkeypatch.setattr(Agent, "address", ATTACHED)
+    agent = Agent(host())
+    agent.joins()
+    port.until(1000)
+    assert not agent.closed
 
 
 def test_a_silent_node_is_dropped_and_its_workers_have_the_fence_to_end(host, port):
