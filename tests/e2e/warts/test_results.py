@@ -241,11 +241,27 @@ def test_when_the_host_is_lost_the_others_say_so_and_end(
     until(lambda: names(here) == {"0", "1"}, "both nodes work")
     kill(host)
     result = other.wait(10)
-    assert result.code == 1
+    assert result.code == 75
     assert result.err.splitlines()[-1] == (
         f"launcher: error: the node that hosts the job at 127.0.0.1:{free_port} is gone: its agent died, was killed, "
-        "or lost this node"
+        "or lost this node; nothing answered for 4.5 s (--rdzv-conf host_loss_timeout)"
     )
+
+
+def test_a_host_that_is_started_again_at_once_finds_its_job(
+    launcher: Launcher, script: Script, here: Path, free_port: int
+) -> None:
+    worker = script("leave(rank + (' again' if (here / 'lost').exists() else ''))\nuntil('go')\n")
+    host = launcher.start(*c10d(free_port, "2"), worker)
+    until(lambda: listens(free_port), "the first node hosts")
+    other = launcher.start(*c10d(free_port, "2"), worker)
+    until(lambda: names(here) == {"0", "1"}, "both nodes work")
+    (here / "lost").touch()
+    kill(host)
+    host = launcher.start(*c10d(free_port, "2"), worker)
+    until(lambda: {"0 again", "1 again"} <= names(here), "both nodes work again")
+    (here / "go").touch()
+    assert (host.wait(20).code, other.wait(20).code) == (0, 0)
 
 
 def test_two_nodes_with_one_rank_are_told_apart_and_the_job_goes_on(
