@@ -14,7 +14,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROO
 NOT_OPTIONS = {
     "README.md": {"--mo"},  # a script's own
     "docs/differences.md": {"--nproc"},  # an abbreviation
-    "docs/performance.md": {"--only", "--rounds"},  # bin/bench's
+    "docs/performance.md": {"--only", "--rounds", "--nodes", "--silence"},  # the benches'
 }
 SHORT = {"ddp.py": "tests/interop/bin/ddp.py", "ports.py": "launcher_core/hooks/ports.py"}
 """Files that a page names after it has said in which folder."""
