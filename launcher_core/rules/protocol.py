@@ -115,7 +115,7 @@ def _workers(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < 1e9
+    return type(value) in (int, float) and 0 < value <= 1e9
 
 
 def _moment(value: Any) -> bool:

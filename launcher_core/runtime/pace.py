@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from launcher_core.model.settings import RendezvousParameters
+from launcher_core.model.settings import LONGEST, RendezvousParameters
 from launcher_core.rules.worker_env import TOKEN_VARIABLE
 
 PACE_KEYS = {
@@ -32,7 +32,7 @@ class Pace(NamedTuple):
 def pace_of(params: RendezvousParameters) -> Pace:
     """As the parameters say. Raises ValueError."""
     interval = params.get_as_seconds("keep_alive_interval", 0.5)
-    silence = interval * params.get_as_seconds("keep_alive_max_attempt", 3)
+    silence = min(interval * params.get_as_seconds("keep_alive_max_attempt", 3), LONGEST)
     return Pace(interval, silence, silence / 3, max(params.get_as_seconds("host_loss_timeout", 4.5), 2 * silence))
 
 

@@ -290,7 +290,8 @@ with socket.create_server(("127.0.0.1", 0)) as server:
     print(server.getsockname()[1], flush=True)
     while True:
         agent, _ = server.accept()
-        agent.sendall(frame(type="welcome") + frame(type=sys.argv[1]))
+        agent.sendall(frame(type="challenge", nonce="", token=False))
+        agent.sendall(frame(type="welcome", silence=9, interval=3, nonce="", proof="") + frame(type=sys.argv[1]))
 """
 
 

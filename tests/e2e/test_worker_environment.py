@@ -195,8 +195,15 @@ def test_the_nodes_of_an_elastic_job_agree_on_everything_common(
 
 
 def test_the_address_that_others_are_told_can_be_chosen(launcher: Launcher, dumps: Path) -> None:
-    assert launcher.run("--local-addr=127.0.0.2", "--rdzv-backend=c10d", DUMP, dumps).code == 0
+    options = ["--local-addr=127.0.0.2", "--rdzv-backend=c10d"]
+    assert launcher.run(*options, "--rdzv-conf=bind=0.0.0.0", DUMP, dumps).code == 0
     assert starts(dumps)["0.0"].environ["MASTER_ADDR"] == "127.0.0.2"
+
+
+def test_an_address_that_does_not_answer_is_not_given_to_workers(launcher: Launcher, dumps: Path) -> None:
+    result = launcher.run("--local-addr=127.0.0.2", "--rdzv-backend=c10d", "--rdzv-conf=bind=127.0.0.1", DUMP, dumps)
+    assert starts(dumps)["0.0"].environ["MASTER_ADDR"] == "127.0.0.1"
+    assert "127.0.0.2, which the host gives (--local-addr), does not answer here; this node's workers" in result.err
 
 
 def test_restarts_are_counted_and_error_files_are_apart(launcher: Launcher, dumps: Path) -> None:
