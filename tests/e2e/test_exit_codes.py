@@ -306,5 +306,5 @@ def test_a_host_that_talks_nonsense_ends_the_launch(launcher: Launcher, kind: st
         finally:
             host.kill()
     assert (result.code, result.out) == (1, "")
-    assert f"launcher: error: the connection to {endpoint} broke: " in result.err
+    assert f"launcher: error: what listens at {endpoint} does not answer as an agent does (" in result.err
     assert "Traceback" not in result.err
