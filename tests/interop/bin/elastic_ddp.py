@@ -32,7 +32,7 @@ def main() -> None:
         model.load_state_dict(saved["model"])
         step = saved["step"]
     shared = DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(shared.parameters(), lr=0.002)
+    optimizer = torch.optim.SGD(shared.parameters(), lr=0.01)
     going = torch.ones(1)
     while going.item():
         inputs, targets = batch(step, rank)
