@@ -93,10 +93,6 @@ class Node:
         """How many sockets of this machine listen on the port."""
         return len(self.run("ss", "-Hltn", f"sport = :{port}").splitlines())
 
-    def is_connected(self, port: int) -> bool:
-        """Whether a socket of this machine is connected to that port."""
-        return bool(self.run("ss", "-Htn", "state", "established", f"dport = :{port}"))
-
 
 class Nodes(list[Node]):
     """Machines that know each other's names, and the switch between them."""
