@@ -156,10 +156,10 @@ class CoordinatedMeeting:
             ours, theirs = socket.socketpair()
             self._server.attach(theirs)
             return ours, ""
-        sock = socket.create_connection((spot.host, spot.port), timeout=seconds)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Of several addresses of a name, workers get the one that was reached.
         several = len({found[4][0] for found in lookup(spot.host)}) > 1
+        sock = socket.create_connection((spot.host, spot.port), timeout=seconds)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock, sock.getpeername()[0] if several else spot.host
 
     def _host_late(self, tell: Callable[[News], None]) -> None:

@@ -130,9 +130,10 @@ class Coordinator:
 
     def welcome(self, hello: dict[str, Any]) -> bytes:
         """The answer to an agent that may take part."""
-        token, nonce = self._terms.token, os.urandom(8).hex() if self._terms.token else ""
-        shown = proof.of(token, "host", self._terms.run_id, hello["nonce"], nonce) if token else ""
-        terms = self._terms
+        terms, nonce, shown = self._terms, "", ""
+        if terms.token:
+            nonce = os.urandom(8).hex()
+            shown = proof.of(terms.token, "host", terms.run_id, hello["nonce"], nonce)
         return frame("welcome", silence=terms.silence, interval=terms.interval, nonce=nonce, proof=shown)
 
     def opened(self) -> int:
