@@ -224,7 +224,11 @@ class Meeting(Protocol):
 
 
 class RendezvousBackend(Protocol):
-    """A shared register that supports compare-and-swap."""
+    """A shared register that supports compare-and-swap. One thread makes all calls to it, and may wait in them.
+
+    A call raises OSError or a RendezvousConnectionError when the register cannot be reached just now, which is
+    tried again; anything else ends the launch.
+    """
 
     @property
     def name(self) -> str:
@@ -235,6 +239,47 @@ class RendezvousBackend(Protocol):
 
     def set_state(self, state: bytes, token: Any | None = None) -> tuple[bytes, Any, bool] | None:
         """Replace the state if `token` is still its token (None: if there is none); (state, token, whether set)."""
+
+
+class WatchedBackend(RendezvousBackend, Protocol):
+    """A register that tells of changes, so that nobody has to look every now and then (capability WATCH)."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called, by any thread, when something here may have changed. Called once, before the rest.
+
+        A call too many does no harm; one that is missing is made up for by a look every few seconds.
+        """
+
+    def close(self) -> None:
+        """Stop watching, and release everything. Called once, at the end."""
+
+
+class LeasedBackend(WatchedBackend, Protocol):
+    """A register beside which each node has an entry that ends with it (capability LEASE).
+
+    The nodes' signs of life then never touch the state, and the node with the oldest entry writes it for all.
+    """
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long an entry stands after the last sign of life of its node."""
+
+    def enter(self, id: str, entry: bytes) -> None:
+        """Put up or replace this node's entry. The backend keeps it alive by itself from then on."""
+
+    def held_since(self) -> float:
+        """When the newest sign of life that was answered had been sent, by `time.monotonic`: the entry stands for
+        `lease_seconds` from then, for certain. Minus infinity when there is no entry, or it is known to be gone.
+        """
+
+    def leads(self) -> bool:
+        """Whether this node's entry is the oldest of those that stand."""
+
+    def entries(self) -> Mapping[str, bytes]:
+        """The entries that stand, by node id, oldest first."""
+
+    def withdraw(self) -> None:
+        """Take this node's entry away; and the state with it, when it was the last."""
 
 
 # --- policies --------------------------------------------------------------------------------------------

@@ -19,6 +19,10 @@ class Capability(Flag):
     """The job goes on when the node that hosts the rendezvous is lost."""
     PUSHES = auto()
     """Membership changes are told at once; nobody polls for them."""
+    WATCH = auto()
+    """(register) Tells of changes, as a WatchedBackend does."""
+    LEASE = auto()
+    """(register) Keeps an entry for each node that ends with it, as a LeasedBackend does."""
     FUNCTIONS = auto()
     """(start method) Starts Python functions."""
     COMMANDS = auto()

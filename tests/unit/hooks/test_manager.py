@@ -155,7 +155,7 @@ def test_a_plugin_without_a_declaration_declares_nothing(choose: Choose) -> None
         (
             "{'capabilities': ['COMMAND']}",
             "declares 'COMMAND', which is no capability; there are ELASTIC, RANKS_FIXED, SHARES_STORE, "
-            "SURVIVES_HOST_LOSS, PUSHES, FUNCTIONS, COMMANDS",
+            "SURVIVES_HOST_LOSS, PUSHES, WATCH, LEASE, FUNCTIONS, COMMANDS",
         ),
         (
             "{'capability': []}",
