@@ -142,8 +142,8 @@ def test_an_exception_that_was_handled_is_named_but_not_blamed() -> None:
     story = told(failed(0, exit_code=5, stderr=handled, seen=find_exception(handled)))
     assert story.split("\n")[0] == "train.py FAILED: rank 0 on node-3 ended with exit code 5"
     assert story.split("\n")[2] == (
-        "  cause    exit code 5: an uncaught exception would be exit code 1; the last exception in its output, which it "
-        "may have handled, is AssertionError"
+        "  cause    exit code 5: an uncaught exception would be exit code 1; the last exception in its output, which "
+        "it may have handled, is AssertionError"
     )
     assert section(story, "traceback") == ""
     assert "AssertionError\n    INFO giving up" in section(story, "end of its stderr")
