@@ -192,7 +192,7 @@ class Clerk:
         if not self.leased or self._word is None:
             return
         gone = self._entered != b"" and (yield Call("held_since")) == -NEVER
-        if gone and self._word.say == "join" and not self._waits:
+        if gone and not self._speaks:
             return  # its workers are being killed; then the agent asks again
         if gone:
             self._renew()
@@ -200,6 +200,11 @@ class Clerk:
         if gone or entry != self._entered:
             yield Call("enter", (self.me, entry))
             self._entered = entry
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether this node's word still stands when others have forgotten it: not one that was granted already."""
+        return self._word is not None and (self._waits or self._word.say != "join")
 
     def _renew(self) -> None:
         """Say the same again, because what others made of it is gone."""
@@ -209,7 +214,8 @@ class Clerk:
     def _fold(self, register: Register, now: float) -> Register:
         """The register with this node's word and sign of life in it; each node does so for itself."""
         assert self._word is not None
-        register = self._taken_in(register, [self._word], self._living(register, now), now)
+        words = [self._word] if self._speaks else []
+        register = self._taken_in(register, words, self._living(register, now), now)
         known = members(register.round)
         beats = {id: count for id, count in register.beats.items() if id in known}
         beats[self.me] = register.beats.get(self.me, 0) + (now >= self._next_beat or self.me not in register.beats)
