@@ -69,17 +69,14 @@ def _over_register(backend: RendezvousBackend, params: RendezvousParameters, sto
     from launcher_core.rules.round import Limits
     from launcher_core.runtime.register_meeting import RegisterMeeting, Terms
 
-    try:
-        last_call = params.get_as_seconds("last_call_timeout", 30)
-        terms = Terms(
-            Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
-            params.get_as_seconds("join_timeout", 600),
-            params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3),
-            params.get_as_seconds("poll_interval", 0.2),
-            params.local_addr,
-        )
-    except ValueError as error:
-        raise UsageError(f"--rdzv-conf: {error}") from error
+    last_call = params.get_as_seconds("last_call_timeout", 30)
+    terms = Terms(
+        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+        params.get_as_seconds("join_timeout", 600),
+        params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3),
+        params.get_as_seconds("poll_interval", 0.2),
+        params.local_addr,
+    )
     return RegisterMeeting(backend, store, terms, params.get("assign"))
 
 
