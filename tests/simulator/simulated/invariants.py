@@ -175,7 +175,8 @@ class Look:
         agent = member.agent
         self._world.note(f"{member.node.id}: done: {agent.signal or agent.error or agent.verdict!r}")
         if isinstance(agent.error, RendezvousTimeoutError) and self._story.host.alive:
-            others = [one.node.id for one in self._story.members if self._settled(one)]
+            heard = self._world.now - self._story.port.tried_again_at > SETTLED
+            others = [one.node.id for one in self._story.members if heard and self._settled(one)]
             hold(len(others) < self._story.low, f"{member.node.id} found no round, and there were {others}")
         elif isinstance(agent.error, RendezvousConnectionError) and self._story.host.alive:
             reached = member.talk.reached_at or self._world.now
