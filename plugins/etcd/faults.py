@@ -43,8 +43,13 @@ def of_tls(error: ssl.SSLError, member: Member, identity: Identity) -> str | Non
     if "ALERT" in reason:
         return _refused(reason, member, identity)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"):
-        return f"{member} does not speak TLS; write http://{member} in --rdzv-endpoint, or correct the port"
+        return no_tls(member)
     return None
+
+
+def no_tls(member: Member) -> str:
+    """What to say of a server that was spoken to in TLS, but speaks plain text."""
+    return f"{member} does not speak TLS; write http://{member} in --rdzv-endpoint, or correct the port"
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, member: Member, identity: Identity) -> str:

@@ -226,12 +226,12 @@ class Gateway:
             self._met = True
             return found
         if found is None or "code" not in found:
-            shown = data.decode(errors="replace")
-            if self._met or response.status >= http.client.INTERNAL_SERVER_ERROR:
-                self._drop(wire)
-                raise Unreached(f"HTTP {response.status}: {shown[:80].strip()}", True)
+            shown, status = " ".join(data.decode(errors="replace").split()), response.status
+            if self._met or (status >= http.client.INTERNAL_SERVER_ERROR and status != http.client.NOT_IMPLEMENTED):
+                self._drop(wire)  # a proxy says so, of a server behind it
+                raise Unreached(f"HTTP {status}: {shown[:80]}", True)
             kind = response.getheader("Content-Type", "")
-            raise Fault(stranger(wire, response.status, kind, shown, self.access.request_timeout))
+            raise Fault(stranger(wire, status, kind, shown, identity, self.access.request_timeout))
         said, code = str(found.get("message") or found.get("error")), int(found["code"])
         if "invalid auth token" in said or "revision of auth store is old" in said:
             self._token = ""
