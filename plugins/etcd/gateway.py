@@ -143,7 +143,8 @@ class Gateway:
             wire.cut()
 
     def leave(self) -> None:
-        """Ask another member next than the one that this thread has a connection to."""
+        """Ask another member next than the one that this thread has a connection to, and log in anew."""
+        self._token = ""
         self._fail(self._own.wire.member)
 
     @property

@@ -160,8 +160,8 @@ def test_a_server_that_is_no_web_server_answers(refused: Refused, scheme: str) -
         == {
             "http": f"what answers at 127.0.0.1:{port} is not etcd: it said 'SSH-2.0-OpenSSH_9.2p1'; correct "
             "--rdzv-endpoint",
-            "https": f"127.0.0.1:{port} does not speak TLS; write http://127.0.0.1:{port} in --rdzv-endpoint, or correct "
-            "the port",
+            "https": f"127.0.0.1:{port} does not speak TLS; write http://127.0.0.1:{port} in --rdzv-endpoint, or "
+            "correct the port",
         }[scheme]
     )
 
@@ -196,7 +196,7 @@ class OldEtcd(Silent):
 )
 def test_another_web_server_answers(refused: Refused, kind: type[Silent], says: str) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         place = f"127.0.0.1:{server.server_address[1]}"
         said = refused(place)

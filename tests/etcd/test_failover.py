@@ -79,7 +79,6 @@ def test_the_loss_of_one_member_is_got_over(three: Cluster, pair, signum: int, w
 
 def test_without_a_majority_it_cannot_be_reached_until_there_is_one(three: Cluster, pair) -> None:
     one, two, _ = pair
-    state, token = one.get_state()
     back = [break_off(three, index, signal.SIGSTOP) for index in (1, 2)]
     try:
         with pytest.raises(RendezvousConnectionError, match=r"no etcd answered within 6 s|did not say whether"):
