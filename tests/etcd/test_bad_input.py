@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from etcd import PASSWORDS, Cluster
+from in_process import InProcess
 from launches import Launcher
+
+from launcher_core.errors import UsageError
 
 Refused = Callable[..., str]
 
@@ -30,6 +33,19 @@ def refused(launcher: Launcher, tmp_path: Path) -> Refused:
         assert end.err.startswith("launcher: error: ")
         assert end.err.count("\n") == 1
         return end.err.removeprefix("launcher: error: ").removesuffix("\n")
+
+    return run
+
+
+@pytest.fixture
+def at_once(in_process: InProcess) -> Refused:
+    """What is said of a request that is refused before etcd is asked."""
+
+    def run(endpoint: str, *conf: str) -> str:
+        words = ["--rdzv-backend=etcd", "--rdzv-id=job", f"--rdzv-endpoint={endpoint}"]
+        with pytest.raises(UsageError) as refused:
+            in_process.main(*words, f"--rdzv-conf={','.join(conf)}", "--no-python", "true")
+        return str(refused.value)
 
     return run
 
@@ -83,8 +99,8 @@ def authority(cluster: Cluster, name: str = "ca") -> str:
         ("a,b/c", "--rdzv-endpoint='b/c': write HOST, HOST:PORT, or [IPv6 ADDRESS]:PORT"),
     ],
 )
-def test_an_endpoint_that_is_none(refused: Refused, endpoint: str, says: str) -> None:
-    assert says in refused(endpoint)
+def test_an_endpoint_that_is_none(at_once: Refused, endpoint: str, says: str) -> None:
+    assert says in at_once(endpoint)
 
 
 @pytest.mark.parametrize(
@@ -103,12 +119,12 @@ def test_an_endpoint_that_is_none(refused: Refused, endpoint: str, says: str) ->
         ("leas_ttl=3", "etcd has no key 'leas_ttl'; did you mean lease_ttl?"),
     ],
 )
-def test_a_key_with_a_value_that_makes_no_sense(refused: Refused, conf: str, says: str) -> None:
-    assert says in refused("127.0.0.1", conf)
+def test_a_key_with_a_value_that_makes_no_sense(at_once: Refused, conf: str, says: str) -> None:
+    assert says in at_once("127.0.0.1", conf)
 
 
-def test_certificates_for_a_member_without_tls(refused: Refused) -> None:
-    assert refused("http://a", "ca_cert=ca.pem") == (
+def test_certificates_for_a_member_without_tls(at_once: Refused) -> None:
+    assert at_once("http://a", "ca_cert=ca.pem") == (
         "--rdzv-backend=etcd: --rdzv-endpoint: ca_cert is for https, but http://a:2379 is not; write https://"
     )
 
