@@ -80,16 +80,14 @@ class Gateway:
         """
         end = monotonic() + (self.access.call_timeout if self._met else self.access.connect_timeout)
         tried: dict[Member, str] = {}
-        faulty: dict[Member, str] = {}
+        fault = ""
         pause, failures = 0.02, 0
         while True:
             member = self._choose()
             try:
                 return self._ask(member, path, body, end)
-            except Fault as fault:
-                faulty[member] = tried[member] = str(fault)
-                if len(faulty) == len(self.access.members):
-                    raise UsageError(next(iter(faulty.values()))) from fault
+            except Fault as error:
+                fault = tried[member] = str(error)
             except Unreached as error:
                 tried[member] = str(error)
                 if once and error.sent:
@@ -97,6 +95,8 @@ class Gateway:
                     raise Unknown(f"etcd at {member} did not say whether it wrote: {error}") from error
             self._fail(member)
             failures += 1
+            if fault and len(tried) == len(self.access.members):
+                raise UsageError(fault)
             if failures % len(self.access.members) == 0:
                 self._closing.wait(min(pause, max(0.0, end - monotonic())))
                 pause = min(pause * 2, PAUSE)

@@ -238,6 +238,12 @@ def test_plain_text_is_spoken_to_an_etcd_with_tls(refused: Refused, tls: Cluster
     )
 
 
+def test_one_member_is_down_and_the_other_is_no_etcd(refused: Refused, tls: Cluster) -> None:
+    place = tls.host(0)
+
+    assert refused(f"{tls.address}:1,{place}").startswith(f"{place} speaks TLS; ")
+
+
 # --- users --------------------------------------------------------------------------------------------------
 
 

@@ -41,7 +41,8 @@ class Way(http.server.BaseHTTPRequestHandler):
         self.close_connection = bool(lose)
         if lose == "request":
             return
-        with urllib.request.urlopen(f"http://{self.server.target}{self.path}", body, timeout=10) as response:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://{self.server.target}{self.path}", body, timeout=10) as response:
             answer = response.read()
         if lose == "answer":
             return

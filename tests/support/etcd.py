@@ -142,7 +142,8 @@ class Cluster:
         if self.tls:
             context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
             context.load_cert_chain(self.folder / "client.pem", self.folder / "client.key")
-        with urllib.request.urlopen(request, timeout=5, context=context) as response:
+        handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+        with urllib.request.build_opener(*handlers).open(request, timeout=5) as response:
             answer: dict[str, Any] = json.loads(response.read())
             return answer
 
