@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -161,7 +162,10 @@ class RendezvousBackendContract(Contract):
     def test_no_increment_is_lost_when_many_nodes_swap_at_once(self, node: Callable[..., Member]) -> None:
         backends = [node() for _ in range(THREADS)]
         threads = [Thread(f"node {number}") for number in range(THREADS)]
-        calls = [thread.call(count_up, one, number) for number, (thread, one) in enumerate(zip(threads, backends, strict=True))]
+        calls = [
+            thread.call(count_up, one, number)
+            for number, (thread, one) in enumerate(zip(threads, backends, strict=True))
+        ]
         for number, call in enumerate(calls):
             outcome(call, self.seconds, f"node {number}", f"{INCREMENTS} swaps have to win in the end")
         for thread in threads:
@@ -219,7 +223,7 @@ class RendezvousBackendContract(Contract):
         self.need(Capability.LEASE)
         nodes = enter_all(self, node, "c", "a", "b")
         for one in nodes.values():
-            self.until(lambda one=one: list(one.entries()) == ["c", "a", "b"], "entries have to be oldest first")
+            self.until(partial(stand, one, "c", "a", "b"), "entries have to be oldest first")
         leading = [id for id, one in nodes.items() if one.leads()]
         assert leading == ["c"], "the node whose entry is the oldest has to lead, and no other"
 
@@ -246,7 +250,9 @@ class RendezvousBackendContract(Contract):
         won(nodes["first"].set_state(b"state", None), b"state", "no state was there")
         nodes["second"].changed.clear()
         nodes["first"].withdraw()
-        assert nodes["second"].changed.wait(self.seconds), "`changed` has to be called when another's entry is taken away"
+        assert nodes["second"].changed.wait(self.seconds), (
+            "`changed` has to be called when another's entry is taken away"
+        )
         self.until(nodes["second"].leads, "the next oldest has to lead once the oldest entry was withdrawn")
         assert not nodes["first"].leads(), "a node that has withdrawn its entry must not lead"
         assert nodes["first"].held_since() == float("-inf"), "held_since has to be minus infinity after `withdraw`"
@@ -323,11 +329,21 @@ def count_up(backend: Member, node: int) -> None:
             state, token, done = answer
 
 
+def stand(backend: Any, *ids: str) -> bool:
+    """Whether just these entries stand, in this order."""
+    return list(backend.entries()) == list(ids)
+
+
+def sees(backend: Any, id: str) -> bool:
+    """Whether that entry stands."""
+    return id in backend.entries()
+
+
 def enter_all(contract: Contract, node: Callable[..., Member], *ids: str) -> dict[str, Member]:
     """One node for each id, which have entered one after another; each is seen before the next enters."""
     made: dict[str, Member] = {}
     for id in ids:
         one = made[id] = node()
         one.enter(id, id.encode())
-        contract.until(lambda one=one, id=id: id in one.entries(), f"the entry {id!r} has to stand after `enter`")
+        contract.until(partial(sees, one, id), f"the entry {id!r} has to stand after `enter`")
     return made

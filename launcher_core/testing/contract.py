@@ -63,7 +63,7 @@ def declared(plugin: Any, capabilities: Capability | Iterable[str] | None) -> Ca
 
 
 class Thread:
-    """One thread that makes all calls to one object, as the launcher does. A call that hangs keeps nobody from ending."""
+    """One thread that makes all calls to one object, as the launcher does. Hangs keep nobody from ending."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()

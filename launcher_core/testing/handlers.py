@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -193,7 +194,7 @@ class RendezvousHandlerContract(Contract):
         """Wait until every node that runs knows that somebody wants to be let in."""
         for node in running:
             self.until(
-                lambda node=node: node.asks("num_nodes_waiting") > 0,
+                partial(somebody_waits, node),
                 f"{node.name}: num_nodes_waiting has to be more than 0 while a newcomer waits in next_rendezvous",
             )
 
@@ -208,13 +209,17 @@ class RendezvousHandlerContract(Contract):
         assert before == [False, False], "is_closed has to be False while the job runs"
         one.asks("set_closed")
         assert one.asks("is_closed"), "is_closed has to be True once this node has closed the job"
-        self.until(lambda: other.asks("is_closed"), "is_closed has to become True on every node once one closed the job")
+        self.until(
+            lambda: other.asks("is_closed"), "is_closed has to become True on every node once one closed the job"
+        )
 
     def test_nobody_joins_a_job_that_is_closed(self, nodes: Callable[..., list[Member]]) -> None:
         pair = nodes(2, 2, 2)
         self.meet(pair, "2 nodes")
         pair[0].asks("set_closed")
-        self.until(lambda: pair[1].asks("is_closed"), "is_closed has to become True on every node once one closed the job")
+        self.until(
+            lambda: pair[1].asks("is_closed"), "is_closed has to become True on every node once one closed the job"
+        )
         for node in pair:
             check_raises("RendezvousClosedError", node, node.joins(), self.seconds, "the job has been closed")
 
@@ -230,6 +235,11 @@ class RendezvousHandlerContract(Contract):
 
     def test_shutdown_works_before_any_round(self, nodes: Callable[..., list[Member]]) -> None:
         nodes(1, 1, 1)[0].shutdown()
+
+
+def somebody_waits(node: Member) -> bool:
+    """Whether the node knows that somebody wants to be let in."""
+    return bool(node.asks("num_nodes_waiting") > 0)
 
 
 def check_ranks(infos: Sequence[Any]) -> None:
@@ -259,13 +269,15 @@ def check_served(infos: Sequence[Any], seconds: float) -> None:
         try:
             socket.create_connection(place, seconds).close()
         except OSError as error:
-            pytest.fail(f"use_agent_store is True, so a store has to be served at {place}, as rank {info.rank} was told; {error}")
+            pytest.fail(
+                f"use_agent_store is True, so a store has to be served at {place}, as rank {info.rank} was told; {error}"
+            )
 
 
 def check_store(nodes: Sequence[Member], infos: Sequence[Any], seconds: float) -> None:
     """What each sets, all get; what all add to, counts each once, from 0."""
     for node, info in zip(nodes, infos, strict=True):
-        assert info.store is not None, f"{node.name}: RendezvousInfo.store has to be a store where there are several nodes"
+        assert info.store is not None, f"{node.name}: RendezvousInfo.store has to be a store for several nodes"
     calls = [node.does(exchange, info) for node, info in zip(nodes, infos, strict=True)]
     expected = "RendezvousInfo.store has to give every node of the round what any of them has set"
     sums = []

@@ -57,7 +57,9 @@ class LogsSpecsContract(Contract):
             try:
                 open(path, "ab").close()
             except OSError as error:
-                pytest.fail(f"reify has to make the directories of what it returns; {path!r} cannot be written: {error}")
+                pytest.fail(
+                    f"reify has to make the directories of what it returns; {path!r} cannot be written: {error}"
+                )
 
     def test_every_worker_is_told_its_own_error_file(self, logs_specs: Any) -> None:
         workers = envs(2)
@@ -118,9 +120,13 @@ class LogsSpecsContract(Contract):
         try:
             dest = logs_specs.reify(workers)
         except Exception as error:
-            pytest.fail(f"reify has to return the paths of {len(workers)} workers; it raised {type(error).__name__}: {error}")
+            pytest.fail(
+                f"reify has to return the paths of {len(workers)} workers; it raised {type(error).__name__}: {error}"
+            )
         lacking = [name for name in MAPS if not isinstance(getattr(dest, name, None), Mapping)]
-        assert lacking == [], f"reify has to return a LogsDest: {', '.join(lacking)} must be there, a path by local rank"
+        assert lacking == [], (
+            f"reify has to return a LogsDest: {', '.join(lacking)} must be there, a path by local rank"
+        )
         return dest
 
 

@@ -208,7 +208,9 @@ class StartMethodContract(Contract):
                 ended = run(self.either("if [ -e /proc/$$/fd/200 ]; then exit 9; fi", started.is_open, leaky, inode))
             finally:
                 os.close(leaky)
-        assert (ended.code, ended.value or False) == (0, False), "a worker must not inherit a descriptor but its streams"
+        assert (ended.code, ended.value or False) == (0, False), (
+            "a worker must not inherit a descriptor but its streams"
+        )
 
     def test_a_worker_has_default_signals(self, run: Callable[..., Ended]) -> None:
         old = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGHUP, signal.SIGUSR1)}

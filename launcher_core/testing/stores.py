@@ -25,7 +25,7 @@ NEEDED = ("set", "get", "add")
 class StoreContract(Contract):
     """A plugin whose `launcher_make_store` returns a Store.
 
-    Fixture `store`: that Store. The kit serves it at a port of its own; give `serve`, too, to have another server do it.
+    Fixture `store`: that Store. The kit serves it at a port of its own; give `serve`, too, to have another do it.
     What agents use of a client is required: `set`, `get`, `add`. Other methods of torch's Store are tested where a
     client has them.
     """
@@ -82,7 +82,9 @@ class StoreContract(Contract):
         writer.set("key", b"value")
         assert reader.get("key") == b"value", "get has to return the bytes that another client has set"
 
-    @pytest.mark.parametrize("value", [b"\0", b"\xff\x80", bytes(range(256)), LARGE], ids=["NUL", "no text", "all", "1 MB"])
+    @pytest.mark.parametrize(
+        "value", [b"\0", b"\xff\x80", bytes(range(256)), LARGE], ids=["NUL", "no text", "all", "1 MB"]
+    )
     def test_a_value_is_any_bytes(self, connect: Callable[..., Any], value: bytes) -> None:
         writer, reader = connect(), connect()
         writer.set("key", value)
@@ -121,7 +123,9 @@ class StoreContract(Contract):
         for number, call in enumerate(calls):
             sums += outcome(call, self.seconds, f"client {number}", f"{ADDITIONS} additions have to work")
         expected = list(range(1, CLIENTS * ADDITIONS + 1))
-        assert sorted(sums) == expected, "add has to be atomic: of clients that add at once each has to get a sum of its own"
+        assert sorted(sums) == expected, (
+            "add has to be atomic: of clients that add at once each has to get a sum of its own"
+        )
 
     # --- waiting ----------------------------------------------------------------------------------------
 
@@ -131,7 +135,9 @@ class StoreContract(Contract):
         writer.add("before", 1)
         writer.set("late", b"here")
         expected = "get has to wait for the key, and return once another client sets it"
-        assert outcome(waiting, self.seconds, "the reader", expected) == b"here", f"{expected}; it returned another value"
+        assert outcome(waiting, self.seconds, "the reader", expected) == b"here", (
+            f"{expected}; it returned another value"
+        )
 
     def test_many_wait_for_one_key(self, connect: Callable[..., Any]) -> None:
         threads = [Thread(f"reader {number}") for number in range(CLIENTS)]
@@ -184,14 +190,18 @@ class StoreContract(Contract):
             client.close()
         finally:
             port.stop()
-        assert (found, port.errors) == (b"value", []), "receive has to take bytes that are split anywhere, also one at a time"
+        assert (found, port.errors) == (b"value", []), (
+            "receive has to take bytes that are split anywhere, also one at a time"
+        )
 
     def test_connections_of_agents_are_not_claimed(self, store: Any) -> None:
         claims = store.serve().claims
         wrong = [MAGIC[:length] for length in range(1, len(MAGIC) + 1) if claims(MAGIC[:length])]
         assert wrong == [], "`claims` must not be True for what agents open with: they share the port"
 
-    @pytest.mark.parametrize("nonsense", [b"\xff" * 64, b"GET / HTTP/1.1\r\n\r\n", bytes(64)], ids=["ff", "HTTP", "NUL"])
+    @pytest.mark.parametrize(
+        "nonsense", [b"\xff" * 64, b"GET / HTTP/1.1\r\n\r\n", bytes(64)], ids=["ff", "HTTP", "NUL"]
+    )
     def test_nonsense_ends_its_own_conversation_at_most(
         self, serve: Callable[[Any], int], store: Any, connect: Callable[..., Any], nonsense: bytes
     ) -> None:
@@ -282,4 +292,3 @@ def having(client: Any, method: str) -> Any:
     if not callable(getattr(client.own, method, None)):
         pytest.skip(f"the store's clients have no {method}: agents do not need it")
     return client
-

@@ -34,7 +34,7 @@ class Store:
 
     def get(self, key):
         with self.change:
-            if not self.change.wait_for(lambda: key in self.values, 1.0):
+            if not self.change.wait_for(lambda: key in self.values, 0.3):
                 raise TimeoutError(f"nobody has set {key}")
             return self.values[key]
 

@@ -40,12 +40,9 @@ class Starter:
     def start(self, command, env, streams):
         if not command.argv:
             raise ValueError("starts commands only")
-        return self.child(
-            subprocess.Popen(
-                command.argv, env=self.env(env), stdin=streams[0], stdout=streams[1], stderr=streams[2],
-                start_new_session=self.session, close_fds=self.close_fds, preexec_fn=self.prepare,
-            )  # fmt: skip
-        )
+        options = {"start_new_session": self.session, "close_fds": self.close_fds, "preexec_fn": self.prepare}
+        descriptors = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
+        return self.child(subprocess.Popen(command.argv, env=self.env(env), **descriptors, **options))
 
     def env(self, env):
         return env
@@ -165,7 +162,9 @@ class TestStartsLater(Kit):
 
     class kind(Starter):
         def start(self, command, env, streams):
-            return super().start(command._replace(argv=("/bin/sh", "-c", 'exec "$@"', "sh", *command.argv)), env, streams)
+            return super().start(
+                command._replace(argv=("/bin/sh", "-c", 'exec "$@"', "sh", *command.argv)), env, streams
+            )
 
 
 class TestLeavesAnEndOpen(Kit):

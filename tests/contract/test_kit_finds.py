@@ -39,5 +39,3 @@ def test_every_kind_has_a_plugin_without_a_defect_and_several_with_one() -> None
         defects = [caught_by for each, _, caught_by in CASES if each == kind]
         assert "" in defects, kind
         assert len(set(defects)) >= 4, kind
-
-

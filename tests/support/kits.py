@@ -44,7 +44,16 @@ def chosen(path: Path, wanted: dict[str, str]) -> list[str]:
 def verdicts(path: Path, folder: Path, words: list[str], python: Path | str = sys.executable) -> dict[str, Verdict]:
     """What a pytest of its own says of the classes in that file, or of what `words` choose from it."""
     report = folder / f"{path.stem}.xml"
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *(words or [str(path)])]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+        *(words or [str(path)]),
+    ]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert report.exists(), done.stdout + done.stderr
     found: dict[str, Verdict] = {}
