@@ -318,3 +318,8 @@ PLAN_CPUS = "CPUs"
 PLAN_ENVIRONMENT = "Added to each worker's environment (by local rank where it differs)"
 PLAN_NO_LIMIT = "no limit"
 PLAN_UNKNOWN = "known when the nodes have met"
+
+
+def more_workers(count: int, first: int) -> str:
+    """Workers that are not listed."""
+    return f"and {count} more, local ranks {first} to {first + count - 1} (--dry-run=json lists all)"

@@ -1,7 +1,7 @@
 """The environment of one worker: what torch elastic's workers get, name by name.
 
 Source: the variables torchrun 2.13 and 2.15 set. Nothing that the launcher inherited is removed,
-save the job's token: what knows it may take part in the rendezvous, and workers have no business there.
+save the job's secrets: what knows them may take part in the rendezvous, and workers have no business there.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from launcher_core.errors import UsageError
 from launcher_core.model.job import Place, Worker
 
 TOKEN_VARIABLE = "PET_RDZV_TOKEN"
+SECRETS = (TOKEN_VARIABLE, "PET_RDZV_PASSWORD")
+"""The variables that a rendezvous may be told a secret by."""
 
 
 class Group(NamedTuple):
@@ -25,7 +27,7 @@ class Group(NamedTuple):
 
 def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
     """The environment, less what workers may not know."""
-    return {name: value for name, value in env.items() if name != TOKEN_VARIABLE}
+    return {name: value for name, value in env.items() if name not in SECRETS}
 
 
 def worker_env(worker: Worker, place: Place, group: Group, base: Mapping[str, str]) -> dict[str, str]:

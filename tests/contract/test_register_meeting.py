@@ -11,9 +11,10 @@ import pytest
 
 from launcher_core.model.job import Node
 from launcher_core.model.news import Formed, News, Over, Regroup, Trouble
+from launcher_core.rules.clerk import Clerk, Terms
 from launcher_core.rules.register import Register, decode, encode
 from launcher_core.rules.round import Limits
-from launcher_core.runtime.register_meeting import RegisterMeeting, Terms
+from launcher_core.runtime.register_meeting import RegisterMeeting
 from launcher_plugins.c10d_store import C10dStore
 from launcher_plugins.c10d_store.client import StoreClient
 
@@ -48,8 +49,8 @@ class Agent:
     """A node with its news."""
 
     def __init__(self, register: Memory, id: str, limits: Limits, silence: float = 30.0) -> None:
-        terms = Terms(limits, join_timeout=DEADLINE, silence=silence, poll=0.01, local_addr="127.0.0.1")
-        self.meeting = RegisterMeeting(register, C10dStore(), terms)
+        clerk = Clerk(Terms(limits, join_timeout=DEADLINE, lease=silence))
+        self.meeting = RegisterMeeting(register, C10dStore(), clerk, 0.01, "127.0.0.1")
         self.node = Node(id, f"host-{id}", 2)
         self.news: SimpleQueue[News] = SimpleQueue()
         self.meeting.start(self.news.put)

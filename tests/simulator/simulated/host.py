@@ -35,6 +35,8 @@ class Port:
         self.process = process
         self.service: Coordinator | None = None
         self.peers: dict[PortPeer, None] = {}
+        self.silent = False
+        """Whether new connections lead to nobody."""
 
     def call(self, function: Callable[[], object]) -> bool:
         """Have this run soon."""
@@ -52,8 +54,14 @@ class Port:
     def replace(self, old: Service | None, new: Service) -> None:
         """There is one service."""
 
+    def hear(self) -> None:
+        """Have new connections served again; those of the silence lead to nobody for ever."""
+        self.silent = False
+
     def accept(self, link: Link) -> None:
         """Serve a connection."""
+        if self.silent and not link.local:
+            return
         peer = PortPeer(self, link.host, link.name)
         self.peers[peer] = None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from launcher_core.errors import HostLostError, RendezvousTimeoutError
+from launcher_core.errors import HostLostError, RendezvousConnectionError, RendezvousTimeoutError
 from launcher_core.model.job import Place
 from launcher_core.model.news import Formed, Over
 from launcher_core.rules import round as rounds
+from launcher_core.rules.guest import ANSWER_WITHIN
 from launcher_core.rules.round import Close, Failed, Finished, Leave, Phase, Round
 from launcher_core.rules.steps import Exited
 from launcher_core.rules.supervise import State
@@ -22,8 +23,8 @@ REACTION = 0.5
 """Seconds in which an agent that was stopped and goes on has killed its workers."""
 OVERDUE = 1.0
 """Seconds that a round that is due to form may be late."""
-
-
+GREETED = ANSWER_WITHIN + 1.5
+"""Seconds after the first connection in which an agent that may try again has been heard."""
 SETTLED = 8.0
 """Seconds after the last fault in which all connections are well again and all workers of old rounds gone."""
 
@@ -176,6 +177,10 @@ class Look:
         if isinstance(agent.error, RendezvousTimeoutError) and self._story.host.alive:
             others = [one.node.id for one in self._story.members if self._settled(one)]
             hold(len(others) < self._story.low, f"{member.node.id} found no round, and there were {others}")
+        elif isinstance(agent.error, RendezvousConnectionError) and self._story.host.alive:
+            reached = member.talk.reached_at or self._world.now
+            in_vain = self._settled(member) and self._world.now - reached > GREETED
+            hold(not in_vain, f"{member.node.id} was heard by nobody, and there was somebody")
         elif isinstance(agent.error, HostLostError):
             gone_at = self._world.now if self._story.host.alive else self._story.host.died_at
             regular = not self._story.host_crashed and gone_at - self._story.quiet_at > SETTLED

@@ -36,6 +36,8 @@ class Talk:
         self.over = False
         self.on_over: Callable[[], object] = lambda: None
         self.connecting = False
+        self.reached_at: float | None = None
+        """When there first was a connection, in the world's time."""
         self._network = network
         self._process = process
         self._port = port
@@ -111,10 +113,11 @@ class Talk:
         guest, now = self.guest, self._process.clock()
         if link is not None:
             self.link = link
+            self.reached_at = self.reached_at or self._process.world.now
             link.guest.on_data = lambda data: self._guarded(partial(self._receive, link, data))
             link.guest.on_end = lambda: self._guarded(partial(self._broke, link))
             self._port.accept(link)
-            guest.connected()
+            guest.connected(now)
             self._converse()
             return
         if guest.known:

@@ -22,7 +22,7 @@ def test_a_plugin_has_a_readme_of_one_screen(folder: str) -> None:
     assert 0 < len(text(folder).splitlines()) <= ONE_SCREEN
 
 
-@pytest.mark.parametrize("folder", ["c10d", "static"])
+@pytest.mark.parametrize("folder", ["c10d", "etcd", "static"])
 def test_every_key_of_a_rendezvous_is_in_its_table(folder: str) -> None:
     cells = re.findall(r"^\| (`.*?`) \|", text(folder), re.MULTILINE)
     named = [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
