@@ -1,8 +1,10 @@
 """The kit as pytest sees it (entry point `pytest11`): asserts in it are explained as those of a test module are.
 
-Imports nothing, so that it costs a test run that does not use the kit nothing.
+Imports nothing else of the launcher, so that a test run that does not use the kit pays nothing for it.
 """
 
 import pytest
 
-pytest.register_assert_rewrite("launcher_core.testing")
+PARTS = ("backends", "contract", "handlers", "jobs", "logs", "recorders", "start_methods", "stores")
+
+pytest.register_assert_rewrite(*(f"launcher_core.testing.{part}" for part in PARTS))
