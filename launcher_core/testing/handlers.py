@@ -269,9 +269,8 @@ def check_served(infos: Sequence[Any], seconds: float) -> None:
         try:
             socket.create_connection(place, seconds).close()
         except OSError as error:
-            pytest.fail(
-                f"use_agent_store is True, so a store has to be served at {place}, as rank {info.rank} was told; {error}"
-            )
+            expected = f"use_agent_store is True, so a store has to be served at {place}"
+            pytest.fail(f"{expected}, as rank {info.rank} was told; {error}")
 
 
 def check_store(nodes: Sequence[Member], infos: Sequence[Any], seconds: float) -> None:

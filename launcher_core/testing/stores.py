@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -132,9 +133,9 @@ class StoreContract(Contract):
     def test_get_waits_for_what_another_client_sets(self, connect: Callable[..., Any]) -> None:
         reader, writer, thread = connect(), connect(), Thread("reader")
         waiting = thread.call(reader.get, "late")
-        writer.add("before", 1)
-        writer.set("late", b"here")
         expected = "get has to wait for the key, and return once another client sets it"
+        assert not wait([waiting], BRIEFLY).done, f"{expected}; it returned before"
+        writer.set("late", b"here")
         assert outcome(waiting, self.seconds, "the reader", expected) == b"here", (
             f"{expected}; it returned another value"
         )
@@ -142,6 +143,7 @@ class StoreContract(Contract):
     def test_many_wait_for_one_key(self, connect: Callable[..., Any]) -> None:
         threads = [Thread(f"reader {number}") for number in range(CLIENTS)]
         calls = [thread.call(connect().get, "late") for thread in threads]
+        assert not wait(calls, BRIEFLY).done, "get has to wait for a key that nobody has set; it returned"
         connect().set("late", b"here")
         for number, call in enumerate(calls):
             value = outcome(call, self.seconds, f"reader {number}", "get has to return once the key is set")
