@@ -22,8 +22,9 @@ MEGABYTE = bytes(range(256)) * 4096
 class Member:
     """One node's object of the register. Attributes and methods are the backend's own."""
 
-    def __init__(self, backend: Any, *, watched: bool) -> None:
+    def __init__(self, backend: Any, *, watched: bool, leased: bool) -> None:
         self._backend = backend
+        self._leased = leased
         self._watched = watched
         self._closed = False
         self.changed = threading.Event()
@@ -32,6 +33,13 @@ class Member:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
+
+    def look(self) -> None:
+        """Ask what a node asks before it waits to be told of a change: only what it has seen can change for it."""
+        self.changed.clear()
+        self._backend.get_state()
+        if self._leased and self._backend.leads():
+            self._backend.entries()
 
     def close(self) -> None:
         """Close the backend, once, where it is one that can be closed."""
@@ -45,6 +53,7 @@ class RendezvousBackendContract(Contract):
 
     Fixture `make_backend`: a function from a run id to the backend of one more node of that run. All that it returns
     for one run id share one register; it is called for many nodes. With LEASE, have leases of a second or two.
+    A node looks before it waits to be told, and whenever it was told: what nobody has looked at need not be watched.
     """
 
     @pytest.fixture
@@ -64,7 +73,7 @@ class RendezvousBackendContract(Contract):
         watched = self.can(Capability.WATCH)
 
         def make(run: str = run_id) -> Member:
-            made.append(Member(make_backend(run), watched=watched))
+            made.append(Member(make_backend(run), watched=watched, leased=self.can(Capability.LEASE)))
             return made[-1]
 
         yield make
@@ -180,20 +189,30 @@ class RendezvousBackendContract(Contract):
         mine, theirs = node(), node()
         token = None
         for state in (b"one", b"two", b"three"):
-            mine.changed.clear()
+            mine.look()
             _, token = won(theirs.set_state(state, token), state, "its token was the state's")
-            told = mine.changed.wait(self.seconds)
-            assert told, f"`changed` has to be called after another node's swap, {state!r} was not told"
-            assert standing(mine) == state, "once `changed` has been called, get_state has to return the new state"
+            self.told(mine, partial(has, mine, state), f"another node has swapped in {state!r}")
 
     def test_a_node_that_stopped_watching_is_told_nothing_and_the_others_all(self, node: Callable[..., Member]) -> None:
         self.need(Capability.WATCH)
         gone, stays, writer = node(), node(), node()
+        for one in (gone, stays):
+            one.look()
         gone.close()
         gone.changed.clear()
         won(writer.set_state(b"state", None), b"state", "no state was there")
-        assert stays.changed.wait(self.seconds), "`changed` has to be called though another node has closed its backend"
+        self.told(stays, partial(has, stays, b"state"), "another node has swapped, and a third one was closed")
         assert not gone.changed.is_set(), "`changed` must not be called after `close` has returned"
+
+    def told(self, node: Member, condition: Callable[[], bool], why: str) -> None:
+        """Look when `changed` was called, and only then, until it is so. It may be called more often than needed."""
+        give_up = monotonic() + self.seconds
+        while True:
+            called = node.changed.wait(max(0.0, give_up - monotonic()))
+            assert called, f"`changed` has to be called, because {why}; it was not, within {self.seconds:g} s"
+            node.look()
+            if condition():
+                return
 
     # --- LEASE ------------------------------------------------------------------------------------------
 
@@ -240,20 +259,19 @@ class RendezvousBackendContract(Contract):
     def test_a_new_entry_is_told(self, node: Callable[..., Member]) -> None:
         self.need(Capability.LEASE)
         nodes = enter_all(self, node, "old")
-        nodes["old"].changed.clear()
+        nodes["old"].look()
         enter_all(self, node, "new")
-        assert nodes["old"].changed.wait(self.seconds), "`changed` has to be called when another node puts up its entry"
+        self.told(nodes["old"], partial(stand, nodes["old"], "old", "new"), "another node has put up its entry")
 
     def test_the_lead_passes_on_when_the_oldest_entry_is_withdrawn(self, node: Callable[..., Member]) -> None:
         self.need(Capability.LEASE)
         nodes = enter_all(self, node, "first", "second")
         won(nodes["first"].set_state(b"state", None), b"state", "no state was there")
-        nodes["second"].changed.clear()
+        nodes["second"].look()
         nodes["first"].withdraw()
-        assert nodes["second"].changed.wait(self.seconds), (
-            "`changed` has to be called when another's entry is taken away"
+        self.told(
+            nodes["second"], nodes["second"].leads, "the oldest entry was withdrawn, and it is the next one's turn"
         )
-        self.until(nodes["second"].leads, "the next oldest has to lead once the oldest entry was withdrawn")
         assert not nodes["first"].leads(), "a node that has withdrawn its entry must not lead"
         assert nodes["first"].held_since() == float("-inf"), "held_since has to be minus infinity after `withdraw`"
         assert standing(nodes["second"]) == b"state", "the state has to stay while there is an entry"
@@ -279,12 +297,11 @@ class RendezvousBackendContract(Contract):
     def test_an_entry_ends_with_its_node_and_the_lead_passes_on(self, node: Callable[..., Member]) -> None:
         self.need(Capability.LEASE)
         nodes = enter_all(self, node, "dies", "lives")
-        nodes["lives"].changed.clear()
-        nodes["dies"].close()
         lives = nodes["lives"]
-        self.until(lambda: list(lives.entries()) == ["lives"], "the entry of a node that is gone has to end")
-        self.until(lives.leads, "the oldest entry of those that stand has to lead")
-        assert lives.changed.wait(self.seconds), "`changed` has to be called when another's entry ends"
+        lives.look()
+        nodes["dies"].close()
+        self.told(lives, partial(stand, lives, "lives"), "the entry of a node that is gone has to end")
+        assert lives.leads(), "the oldest entry of those that stand has to lead"
 
 
 def won(result: Any, state: bytes, why: str) -> tuple[bytes, Any]:
@@ -327,6 +344,12 @@ def count_up(backend: Member, node: int) -> None:
             answer = backend.set_state(b"%d by %d" % (int(state.split()[0]) + 1, node), token)
             assert answer is not None, "set_state has to return the truth where there is a state; it returned None"
             state, token, done = answer
+
+
+def has(backend: Any, state: bytes) -> bool:
+    """Whether that is the state."""
+    found = backend.get_state()
+    return found is not None and bytes(found[0]) == state
 
 
 def stand(backend: Any, *ids: str) -> bool:

@@ -17,6 +17,4 @@ class TestFile(RendezvousBackendContract):
 
     @pytest.fixture
     def make_backend(self, tmp_path: Path) -> Callable[[str], file.FileRegister]:
-        return lambda run_id: file.launcher_make_rendezvous(
-            RendezvousParameters("file", str(tmp_path), run_id, 1, 9)
-        )
+        return lambda run_id: file.launcher_make_rendezvous(RendezvousParameters("file", str(tmp_path), run_id, 1, 9))
