@@ -13,6 +13,7 @@ import pytest
 
 from launcher_core.model.capability import Capability
 from launcher_core.testing.contract import Contract, Thread, outcome
+from launcher_core.testing.shared import SharedJobs
 
 THREADS = 4
 INCREMENTS = 25
@@ -48,7 +49,7 @@ class Member:
             self._backend.close()
 
 
-class RendezvousBackendContract(Contract):
+class RendezvousBackendContract(SharedJobs):
     """A plugin whose `launcher_make_rendezvous` returns a RendezvousBackend.
 
     Fixture `make_backend`: a function from a run id to the backend of one more node of that run. All that it returns

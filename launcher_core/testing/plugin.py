@@ -5,6 +5,6 @@ Imports nothing else of the launcher, so that a test run that does not use the k
 
 import pytest
 
-PARTS = ("backends", "contract", "handlers", "jobs", "logs", "recorders", "start_methods", "stores")
+PARTS = ("backends", "contract", "handlers", "jobs", "logs", "recorders", "shared", "start_methods", "stores")
 
 pytest.register_assert_rewrite(*(f"launcher_core.testing.{part}" for part in PARTS))

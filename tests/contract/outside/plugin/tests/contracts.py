@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import pytest
 from outside_plugin import directory, logs, recorders, starters
 
@@ -28,7 +30,7 @@ class TestFiles(LogsSpecsContract):
 
 class TestPopen(StartMethodContract):
     plugin = starters.Popening
-    added = {"STARTED_BY": "outside-popen"}
+    added = MappingProxyType({"STARTED_BY": "outside-popen"})
 
     @pytest.fixture
     def starter(self):
