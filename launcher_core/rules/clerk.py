@@ -78,7 +78,7 @@ class Clerk:
         self._past = (-1, 0)
         self._join_by = NEVER
         self._next_line = NEVER
-        self._next_beat = -NEVER
+        self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
         self._seen: dict[str, tuple[int, float]] = {}
@@ -372,7 +372,7 @@ def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
 def _news_in(register: Register) -> Any:
     """What of a register somebody waits for."""
     round = register.round
-    return round.number, round.phase, round.restarts, register.address
+    return round.number, round.phase, round.restarts, round.deadline, register.address
 
 
 def _change(word: Word) -> Change:
