@@ -72,11 +72,13 @@ class Clerk:
         self._word: Word | None = None
         self._waits = False
         """Whether a place was asked for and not given yet."""
+        self._is_spare = False
+        """Whether the round that runs is known to have no place for this node."""
         self._place: Place | None = None
         self._past = (-1, 0)
         self._join_by = NEVER
         self._next_line = NEVER
-        self._next_beat = -NEVER
+        self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
         self._seen: dict[str, tuple[int, float]] = {}
@@ -108,7 +110,7 @@ class Clerk:
 
     def join(self, node: Node, now: float) -> None:
         """Ask for a place in the next round."""
-        self._place, self._waits = None, True
+        self._place, self._waits, self._is_spare = None, True, False
         self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
         self._say("join", *self._past, node=node)
 
@@ -319,6 +321,7 @@ class Clerk:
         place = seat_of(register, self.me)
         if place is not None:
             self._place, self._past, self._waits = place, (place.round, place.restarts), False
+            self._is_spare = False
             self._join_by = self._next_line = NEVER
             return [Formed(place)]
         if round.phase is Phase.GATHERING and self.me not in round.here.ids:
@@ -330,18 +333,27 @@ class Clerk:
         if not self._waits:
             return []
         round, limits = register.round, self.terms.limits
-        spare = round.phase is Phase.RUNNING and self.me not in round.seated.ids
-        if spare:
-            self._join_by = NEVER  # a spare waits as long as the job runs
-        elif self._join_by == NEVER:
-            self._join_by = now + self.terms.join_timeout
+        if round.phase is Phase.RUNNING and self.me in round.here.ids:
+            return self._parked()
+        if self._is_spare:
+            self._is_spare = False
+            self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
         if now < self._next_line:
             return []
         self._next_line = now + WAITING_EVERY
-        if spare:
-            return [Waiting(limits.high, limits.low, limits.high, "the job is full; this node is a spare")]
-        detail = rounds.missing(round, limits)
-        return [Waiting(len(round.here), limits.low, limits.high, detail, self._join_by - now, "this node gives up")]
+        have, detail = len(round.here), rounds.missing(round, limits)
+        if self.me in round.seated.ids and round.phase is Phase.RUNNING:
+            have, detail = len(round.seated), f"{round.seated[0].name} has not said yet where their workers meet"
+        return [Waiting(have, limits.low, limits.high, detail, self._join_by - now, "this node gives up")]
+
+    def _parked(self) -> list[News]:
+        """Told once, for this may last as long as the job."""
+        if self._is_spare:
+            return []
+        self._is_spare = True
+        self._join_by = self._next_line = NEVER
+        limits = self.terms.limits
+        return [Waiting(limits.high, limits.low, limits.high, "the job is full; this node is a spare")]
 
     def too_late(self, now: float) -> bool:
         """Whether the time for a round to form is over."""
@@ -366,7 +378,7 @@ def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
 def _news_in(register: Register) -> Any:
     """What of a register somebody waits for."""
     round = register.round
-    return round.number, round.phase, round.restarts, register.address
+    return round.number, round.phase, round.restarts, round.deadline, register.address
 
 
 def _change(word: Word) -> Change:
