@@ -84,6 +84,7 @@ class Clerk:
         self._seen: dict[str, tuple[int, float]] = {}
         """Node id -> its newest sign of life, and since when it has been that."""
         self._known: dict[str, tuple[bytes, Word]] = {}
+        self._read_last: tuple[bytes, Register] | None = None
         self._entered = b""
         """What this node's entry was last made to say."""
         self._led = False
@@ -155,7 +156,7 @@ class Clerk:
         `serve` returns where the workers of a round meet, once this node has its rank 0.
         """
         yield from self._enter()
-        register, token = _found((yield Call("get_state")))
+        register, token = self._found((yield Call("get_state")))
         leads = self.leased and (yield Call("leads"))
         entries: Mapping[str, bytes] = (yield Call("entries")) if leads else {}
         fresh = register
@@ -178,7 +179,7 @@ class Clerk:
 
     def depart(self, now: float) -> Errand:
         """Say this node's last word, and take away what it has put up."""
-        register, token = _found((yield Call("get_state")))
+        register, token = self._found((yield Call("get_state")))
         fresh = self._with_last_word(register, now)
         if not self.leased:
             beats = {id: count for id, count in fresh.beats.items() if id != self.me}
@@ -188,6 +189,13 @@ class Clerk:
         if self.leased:
             yield Call("withdraw")
         return fresh
+
+    def _found(self, answer: tuple[bytes, Any] | None) -> tuple[Register, Any]:
+        if answer is None:
+            return Register(), None
+        if self._read_last is None or self._read_last[0] != answer[0]:
+            self._read_last = answer[0], decode(answer[0])
+        return self._read_last[1], answer[1]
 
     def _enter(self) -> Generator[Call, Any, None]:
         """See to it that this node's entry stands and says its newest word."""
@@ -365,10 +373,6 @@ class Clerk:
         self._place = None
         restart = round.restarts > place.restarts
         return [Regroup(place.round, round.reason, restart, round.restarts, self.terms.limits.max_restarts)]
-
-
-def _found(answer: tuple[bytes, Any] | None) -> tuple[Register, Any]:
-    return (Register(), None) if answer is None else (decode(answer[0]), answer[1])
 
 
 def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
