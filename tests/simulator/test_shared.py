@@ -1,4 +1,4 @@
-"""Small jobs over a register, plain or with entries, each with its own faults: nothing that must hold is ever broken."""
+"""Small jobs over a register, plain or with entries, each with its own faults: nothing that must hold is broken."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def test_the_faults_befall_jobs_of_both_kinds():
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(monkeypatch, name):
     PLANTED[name](monkeypatch)
-    with pytest.raises(shared_sim.Failure, match="replay with: python tests/simulator/shared_sim.py "):
+    with pytest.raises(shared_sim.Failure, match="replay with: python tests/simulator/shared_sim"):
         for seed in range(WITHIN):
             shared_sim.run(seed)
