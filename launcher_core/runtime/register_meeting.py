@@ -63,7 +63,8 @@ class RegisterMeeting:
         self._turn = threading.Condition()
         """Guards the clerk and `_closing`; told when a lease is to be watched, and at the end."""
         self._closing = False
-        self._reached_at: float | None = None
+        self._reached = False
+        self._reached_at = monotonic()
         self._next_line = 0.0
         self._unmet: tuple[Address, float] | None = None
         self._met: Address | None = None
@@ -189,10 +190,10 @@ class RegisterMeeting:
             register = self._sync()
         except _TRANSIENT as error:
             now = monotonic()
-            if self._reached_at is None:
-                raise
             patience = self._clerk.terms.join_timeout
             if now >= self._reached_at + patience:
+                if not self._reached:
+                    raise
                 raise HostLostError(f"{self._backend.name}: nothing for {patience:g} s: {error}") from error
             self._say_unreachable(error, self._reached_at + patience - now, now)
             self._sleep(RETRY)
@@ -221,7 +222,7 @@ class RegisterMeeting:
                     return None
             register = self._run_errand(self._clerk.sync(monotonic(), self._serve))
             if register is not None:
-                self._reached_at = monotonic()
+                self._reached, self._reached_at = True, monotonic()
                 return register
             self._sleep(random.uniform(0.0, min(0.5, 0.005 * 2**attempt)))  # before reading, never after
         raise RendezvousConnectionError(f"{SWAPS} swaps in a row were lost at {self._backend.name}")
