@@ -99,7 +99,13 @@ class Cluster:
             self._processes[index] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def signal(self, index: int, signum: int) -> None:
-        self._processes[index].send_signal(signum)
+        """Signal a member; one that is to stop has stopped then."""
+        process = self._processes[index]
+        process.send_signal(signum)
+        if signum == signal.SIGSTOP:
+            threads = Path(f"/proc/{process.pid}/task").glob("*/stat")
+            for thread in threads:
+                until(lambda thread=thread: thread.read_text().rpartition(")")[2].split()[0] == "T", "it stops", 10)
 
     def kill(self, index: int) -> None:
         """Kill a member, and wait until it is gone."""
