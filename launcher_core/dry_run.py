@@ -22,17 +22,23 @@ from launcher_core.rules.supervise import Patience
 from launcher_core.rules.worker_env import Group, expand, worker_env
 from launcher_core.runtime.warden import MARK
 
+MOST_SHOWN = 64
+"""Workers that people are shown one by one; programs are told of all."""
 AT_START = "(known when the workers start)"
 
 
 def show(resolved: Resolved, prepared: Prepared) -> str:
     """The plan in the form that --dry-run asked for."""
-    plan = plan_of(resolved, prepared)
-    return as_json(plan) if resolved.dry_run == "json" else as_text(plan)
+    if resolved.dry_run == "json":
+        return as_json(plan_of(resolved, prepared, prepared.config.nproc_per_node))
+    return as_text(plan_of(resolved, prepared, MOST_SHOWN))
 
 
-def plan_of(resolved: Resolved, prepared: Prepared) -> Plan:
-    """Everything that the launch would do on this node, as far as it is known before the nodes have met."""
+def plan_of(resolved: Resolved, prepared: Prepared, most: int) -> Plan:
+    """Everything that the launch would do on this node, as far as it is known before the nodes have met.
+
+    Of the workers the first `most` are planned one by one; the others are like them.
+    """
     config = prepared.config
     origin = resolved.origin
     described = prepared.parts.meeting.describe()
@@ -47,12 +53,13 @@ def plan_of(resolved: Resolved, prepared: Prepared) -> Plan:
             PlannedTimeout("for the other nodes to finish", config.exit_barrier_timeout, "--exit-barrier-timeout"),
             PlannedTimeout("for workers to vanish after SIGKILL", Patience().reap, "fixed"),
         ),
-        workers=_workers(prepared, described),
+        workers=_workers(prepared, described, min(most, config.nproc_per_node)),
         notices=resolved.notices,
+        more_workers=max(0, config.nproc_per_node - most),
     )
 
 
-def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWorker, ...]:
+def _workers(prepared: Prepared, described: dict[str, str], count: int) -> tuple[PlannedWorker, ...]:
     config = prepared.config
     place = _place(prepared, described)
     ranks_known = config.max_nodes == 1
@@ -62,7 +69,7 @@ def _workers(prepared: Prepared, described: dict[str, str]) -> tuple[PlannedWork
     known_late.update((name, described[name]) for name in _MASTER if name in described)
     base = {**os.environ, **config.worker_env}
     planned = []
-    for worker in workers(place, config.nproc_per_node):
+    for worker in workers(place, count):
         env = {**config.worker_env, **worker_env(worker, place, common, base), **known_late}
         planned.append(_worker(prepared, worker, env, ranks_known=ranks_known))
     return tuple(planned)

@@ -22,7 +22,7 @@ from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
-from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls
+from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls, watches
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
 
@@ -92,7 +92,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
         meeting,
         starter,
         logs,
-        tuple(filter(None, (one.ask("launcher_make_watch", config=config) for one in policies))),
+        watches(policies, config),
         *policy_calls(policies),
         bindings=bindings,
     )

@@ -85,6 +85,8 @@ class Plan:
     timeouts: tuple[PlannedTimeout, ...]
     workers: tuple[PlannedWorker, ...]
     notices: tuple[str, ...] = ()
+    more_workers: int = 0
+    """How many there are beyond those, which text leaves out."""
 
 
 def settings_of(origin: Mapping[str, Origin]) -> tuple[Setting, ...]:
@@ -147,9 +149,9 @@ def as_text(plan: Plan) -> str:
         (say.PLAN_PLUGINS, _table(_plugin(plugin) for plugin in plan.plugins)),
         (say.PLAN_RENDEZVOUS, _table(plan.rendezvous.items())),
         (say.PLAN_TIMEOUTS, _table(_timeout(timeout) for timeout in plan.timeouts)),
-        (say.PLAN_COMMANDS, _table(_commands(plan.workers))),
+        (say.PLAN_COMMANDS, [*_table(_commands(plan.workers)), *_left_out(plan)]),
         (say.PLAN_CPUS, _table(_cpus(plan.workers))),
-        (say.PLAN_ENVIRONMENT, _table(_environment(plan.workers))),
+        (say.PLAN_ENVIRONMENT, _table(_environment(plan))),
     )
     return "\n\n".join(_section(title, list(lines)) for title, lines in sections if lines)
 
@@ -189,6 +191,11 @@ def _commands(workers: Sequence[PlannedWorker]) -> Iterator[tuple[str, str, str]
         yield f"local rank {worker.local_rank}", f"rank {_rank(worker.rank)}", runs
 
 
+def _left_out(plan: Plan) -> list[str]:
+    first = len(plan.workers)
+    return [say.more_workers(plan.more_workers, first)] if plan.more_workers else []
+
+
 def _cpus(workers: Sequence[PlannedWorker]) -> Iterator[tuple[str, str, str]]:
     """One row for a worker that is bound: its CPUs, and why those."""
     for worker in workers:
@@ -200,13 +207,14 @@ def _rank(rank: int | None) -> str:
     return say.PLAN_UNKNOWN if rank is None else str(rank)
 
 
-def _environment(workers: Sequence[PlannedWorker]) -> Iterator[tuple[str, str]]:
+def _environment(plan: Plan) -> Iterator[tuple[str, str]]:
     """One row for a variable; its values by local rank where they differ, `-` for a worker without it."""
+    workers, more = plan.workers, ["..."] if plan.more_workers else []
     names = sorted({name for worker in workers for name in worker.environment})
     for name in names:
         values = [worker.environment.get(name) for worker in workers]
         shown = ["-" if value is None else _shown(value) for value in values]
-        yield name, shown[0] if len(set(values)) == 1 else " | ".join(shown)
+        yield name, shown[0] if len(set(values)) == 1 else " | ".join([*shown, *more])
 
 
 def _shown(value: Any) -> str:

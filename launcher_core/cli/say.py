@@ -308,6 +308,10 @@ def closest(word: str, known: Sequence[str], likeness: float = 0.6) -> str | Non
 
 # --- --dry-run -------------------------------------------------------------------------------------------
 
+DIRECTORY_IS_GONE = (
+    "the current directory has been removed: change to one that exists, also if there is a new one of its name"
+)
+
 PLAN_NOTICES = "Notices"
 PLAN_SETTINGS = "Settings"
 PLAN_PLUGINS = "Plugins"
@@ -318,3 +322,8 @@ PLAN_CPUS = "CPUs"
 PLAN_ENVIRONMENT = "Added to each worker's environment (by local rank where it differs)"
 PLAN_NO_LIMIT = "no limit"
 PLAN_UNKNOWN = "known when the nodes have met"
+
+
+def more_workers(count: int, first: int) -> str:
+    """Workers that are not listed."""
+    return f"and {count} more, local ranks {first} to {first + count - 1} (--dry-run=json lists all)"

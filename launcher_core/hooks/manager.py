@@ -6,8 +6,8 @@ plugin does wrong never looks like a defect of the launcher.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pluggy
@@ -41,8 +41,20 @@ class Plugin:
         Its ValueError or OSError becomes a UsageError naming the flag, a module that it lacks a PluginError; other
         exceptions pass, with a note that says whose they are.
         """
-        try:
+        with self.answering(hook):
             result = self._only(hook)(**arguments)
+        if not self._caller(hook).spec.opts["firstresult"]:
+            result = result[0] if result else None
+        fault = fault_in(hook, result)
+        if fault:
+            raise PluginError(f"{whose(self.found)} {fault}")
+        return result
+
+    @contextmanager
+    def answering(self, what: str) -> Iterator[None]:
+        """Have what this plugin's code raises, while it does that, be as `ask` says."""
+        try:
+            yield
         except LauncherError:
             raise
         except ModuleNotFoundError as error:
@@ -51,16 +63,10 @@ class Plugin:
             text = str(error) or described(error)
             raise UsageError(f"{asked(self.found)}: {text}") from error
         except SystemExit as error:
-            raise PluginError(f"{whose(self.found)} ended the program in {hook}: {described(error)}") from error
+            raise PluginError(f"{whose(self.found)} ended the program in {what}: {described(error)}") from error
         except Exception as error:
-            error.add_note(f"raised by {hook} of plugin {self.found}")
+            error.add_note(f"raised by {what} of plugin {self.found}")
             raise
-        if not self._caller(hook).spec.opts["firstresult"]:
-            result = result[0] if result else None
-        fault = fault_in(hook, result)
-        if fault:
-            raise PluginError(f"{whose(self.found)} {fault}")
-        return result
 
     def declaration(self) -> Declaration:
         """What the plugin says of itself; nothing, where it does not implement launcher_declare."""

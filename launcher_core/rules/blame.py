@@ -42,6 +42,8 @@ _BROKEN = re.compile(
     r"|nccl(?:Remote|System)Error|communicator was aborted|peer closed|collective operation timeout",
     re.IGNORECASE,
 )
+_UNCAUGHT = (1, 120)
+"""How Python exits on an exception that nobody handled; 120 if its output could not be flushed either."""
 _STOPPED = ("SignalException", "KeyboardInterrupt")
 _LAST_LINES = 20
 
@@ -77,6 +79,8 @@ class Failed(NamedTuple):
     stderr: str = ""
     error_file: str = ""
     problem: str = ""
+    seen: PythonError | None = None
+    """The last exception in its output, where it ended in another way: it may have been handled."""
 
 
 class Root(NamedTuple):
@@ -90,8 +94,11 @@ def read_failure(rank: int, failure: Failure) -> Failed:
     """The failure of the worker with this global rank, with the exception that it recorded or printed."""
     written = failure.error_file not in ("", "<N/A>")
     error, message = _recorded(failure.error_file_data) if written and not failure.problem else (None, "")
+    seen = None
     if error is None and not message and (failure.stopped or _explains(failure.exitcode)):
-        error = find_exception(failure.stderr_tail)
+        seen = find_exception(failure.stderr_tail)
+    if failure.stopped or failure.exitcode < 0 or failure.exitcode in _UNCAUGHT:
+        error, seen = error or seen, None
     return Failed(
         rank=rank,
         local_rank=failure.local_rank,
@@ -104,6 +111,7 @@ def read_failure(rank: int, failure: Failure) -> Failed:
         stderr=failure.stderr_tail,
         error_file=failure.error_file if written else "",
         problem=failure.problem,
+        seen=seen,
     )
 
 

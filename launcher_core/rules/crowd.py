@@ -6,13 +6,14 @@ ids are kept in a fixed number of small sets, and nodes in short tuples, of whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import overload
 
 from launcher_core.model.job import Node
 
 _PARTS = 64
+_NONE: tuple[frozenset[str], ...] = (frozenset(),) * _PARTS
 
 
 class Ids(Set[str]):
@@ -21,11 +22,11 @@ class Ids(Set[str]):
     __slots__ = ("_parts", "_size")
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
-        parts: list[set[str]] = [set() for _ in range(_PARTS)]
+        parts: dict[int, set[str]] = {}
         for id in ids:
-            parts[hash(id) % _PARTS].add(id)
-        self._parts = tuple(map(frozenset, parts))
-        self._size = sum(map(len, parts))
+            parts.setdefault(hash(id) % _PARTS, set()).add(id)
+        self._parts = _filled(parts) if parts else _NONE
+        self._size = sum(map(len, parts.values()))
 
     def __contains__(self, id: object) -> bool:
         return id in self._parts[hash(id) % _PARTS]
@@ -55,6 +56,13 @@ class Ids(Set[str]):
         other._parts = (*self._parts[:at], part, *self._parts[at + 1 :])
         other._size = self._size + more
         return other
+
+
+def _filled(parts: Mapping[int, set[str]]) -> tuple[frozenset[str], ...]:
+    every = list(_NONE)
+    for at, part in parts.items():
+        every[at] = frozenset(part)
+    return tuple(every)
 
 
 class Nodes(Sequence[Node]):

@@ -24,6 +24,8 @@ NEVER = float("inf")
 SIGN = tuple(SIGNS)
 """Signs of life by number; the lease is over long before a number comes again."""
 GIVES_UP = "this node gives up"
+ANSWER_WITHIN = 10.0
+"""Seconds in which a host answers a greeting; after that another connection is tried."""
 REASON = 2000
 """The most letters of a reason that are sent."""
 
@@ -90,6 +92,8 @@ class Guest:
         self._alive_at = NEVER
         """When the newest sign that was answered had been sent."""
         self._give_up = NEVER
+        self._answer_by = NEVER
+        """Until when a greeting is waited for."""
 
     @property
     def known(self) -> bool:
@@ -97,10 +101,16 @@ class Guest:
         return self._known
 
     @property
+    def _patience(self) -> float:
+        """How long one greeting is waited for: a host that was there gets two attempts before it counts as lost."""
+        return min(ANSWER_WITHIN, self.where.host_loss / 2) if self._known else ANSWER_WITHIN
+
+    @property
     def alarm(self) -> float:
         """When `tick` is wanted."""
         lease = self._alive_at + self.where.silence if self.stage is Stage.HEARD else NEVER
-        return min(self._next_sign, lease, self._give_up, self.join_by)
+        answer = self._answer_by if self.stage is Stage.GREETING else NEVER
+        return min(self._next_sign, lease, answer, self._give_up, self.join_by)
 
     # --- what the agent asks for ------------------------------------------------------------------------
 
@@ -130,9 +140,10 @@ class Guest:
 
     # --- what happens to the connection -----------------------------------------------------------------
 
-    def connected(self, address: str = "", *, inside: bool = False) -> None:
+    def connected(self, now: float, address: str = "", *, inside: bool = False) -> None:
         """There is a new connection, to that address; `inside` this process, where no signs of life are needed."""
         self._inside = inside
+        self._answer_by = now + self._patience
         self.stage = Stage.GREETING
         self.address = address or self.where.host
         self._frames = Frames()
@@ -179,6 +190,8 @@ class Guest:
             if not self._known:
                 raise RendezvousConnectionError(self.no_agent(f"nothing in {self.where.join_timeout:g} s"))
             raise RendezvousTimeoutError(self._too_late())
+        if self.stage is Stage.GREETING and now >= self._answer_by:
+            return self._unanswered(now)
         if self.stage is not Stage.HEARD:
             return []
         lease = self._alive_at + self.where.silence
@@ -188,6 +201,16 @@ class Guest:
         if now >= self._next_sign:
             self._sign(now)
         return []
+
+    def _unanswered(self, now: float) -> list[News]:
+        """Give this connection up: who answers on none of them is told apart by `join_by` and `host_loss`."""
+        self.stage = Stage.APART
+        self.outbox.clear()
+        if not self._waits:
+            return []
+        text = f"{self.where} takes connections, and did not answer in {self._patience:g} s; trying again"
+        left = min(self.join_by, self._give_up) - now
+        return [Waiting(0, self.where.low, self.where.high, text, left, GIVES_UP)]
 
     # --- messages ---------------------------------------------------------------------------------------
 

@@ -48,6 +48,13 @@ _LIBRARY = re.compile(
 )
 
 
+# What Python says, on one line, when it has found nothing to run.
+_NO_PROGRAM = re.compile(
+    r"[^:]+: ((?:No module named |Error while finding module specification for |can't open file "
+    r"|can't find '__main__' module in ).*)$"
+)
+
+
 class Frame(NamedTuple):
     """One line of a stack. `function` is empty where a syntax error is pointed at; `line` 0 is unknown."""
 
@@ -88,6 +95,13 @@ def clean(text: str) -> list[str]:
     """The lines in plain text: no colours, no control characters, progress bars in their last state."""
     lines = _ESCAPE.sub("", text).split("\n")
     return [_CONTROL.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in lines]
+
+
+def no_program(text: str) -> str:
+    """What Python said, last of all, of a script or a module that it did not find; "" when it said no such thing."""
+    lines = [line for line in clean(text) if line.strip()]
+    match = _NO_PROGRAM.match(lines[-1]) if lines else None
+    return match[1] if match else ""
 
 
 def find_exception(text: str) -> PythonError | None:

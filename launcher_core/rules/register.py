@@ -1,7 +1,5 @@
-"""Membership under compare-and-swap: what all nodes share in one register, and what it means for one of them.
+"""What all nodes share in one register under compare-and-swap, as a value and as bytes.
 
-Each node reads the register, folds its own change into the Round and swaps; a lost swap starts over. Clocks are
-never compared: a node's sign of life is a counter, and who watches it measures how long it has stood still.
 The bytes are JSON with a version; nothing in them is ever executed.
 """
 
@@ -10,13 +8,12 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from launcher_core.model.job import Node, Place
-from launcher_core.model.news import Formed, News, Over, Regroup
 from launcher_core.model.value import Value
 from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
-from launcher_core.rules.round import Limits, Phase, Round
+from launcher_core.rules.round import Phase, Round
 
-VERSION = 1
+VERSION = 2
 
 
 class Address(Value):
@@ -31,82 +28,116 @@ class Register(Value):
     """What the nodes share."""
 
     round: Round = Round()
+    heard: Mapping[str, int] = {}
+    """Node id -> number of its newest word that was taken in: no word counts twice, whatever became of a swap."""
     beats: Mapping[str, int] = {}
-    """Node id -> signs of life it has given."""
+    """Node id -> signs of life it has given; empty where the backend keeps an entry for each node."""
     address: Address | None = None
     """None until rank 0 of the round has said it; one of an earlier round means nothing."""
+
+
+class Word(Value):
+    """What a node has to say. Its newest word replaces those before: each is answered before there is another."""
+
+    node: Node
+    count: int
+    say: str
+    """One of SAYINGS."""
+    round: int = -1
+    """The round it is about; for a join the last one that the node took part in."""
+    restarts: int = 0
+    reason: str = ""
+
+
+SAYINGS = ("join", "failed", "finished", "leave", "close")
 
 
 def encode(register: Register) -> bytes:
     """The register as bytes."""
     fields = {name: _plain(value) for name, value in register.round._asdict().items()}
     address = None if register.address is None else register.address._asdict()
-    document = {"version": VERSION, "round": fields, "beats": dict(register.beats), "address": address}
-    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+    document = {"version": VERSION, "round": fields, "heard": dict(register.heard), "beats": dict(register.beats)}
+    return _bytes({**document, "address": address})
 
 
 def decode(data: bytes) -> Register:
     """The register of these bytes. Raises ValueError when they are none."""
     try:
-        document = json.loads(data)
-        if document["version"] != VERSION:
-            raise ValueError(f"version {document['version']} instead of {VERSION}: nodes run different launchers")
+        document = _document(data)
         fields = {name: _KINDS.get(name, _same)(value) for name, value in document["round"].items()}
         address = None if document["address"] is None else Address(**document["address"])
-        return Register(Round(**fields), dict(document["beats"]), address)
+        return Register(Round(**fields), dict(document["heard"]), dict(document["beats"]), address)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"the shared state is not one of a launcher: {data[:80]!r} ({error})") from error
 
 
-def outlook(register: Register, me: str, place: Place | None, limits: Limits) -> News | None:
-    """What the register tells a node that holds `place` (None: it waits for one); None when nothing is new."""
-    round = register.round
-    if round.phase is Phase.OVER:
-        return Over(round.succeeded, round.reason)
-    if place is not None:
-        if round.number == place.round and round.phase is Phase.RUNNING:
-            return None
-        restart = round.restarts > place.restarts
-        return Regroup(place.round, round.reason, restart, round.restarts, limits.max_restarts)
-    address = register.address
+def encode_word(word: Word) -> bytes:
+    """The word as bytes."""
+    return _bytes({"version": VERSION, **word._asdict(), "node": list(word.node._astuple())})
+
+
+def decode_word(data: bytes) -> Word:
+    """The word of these bytes. Raises ValueError when they are none."""
+    try:
+        document = _document(data)
+        del document["version"]
+        word = Word(**{**document, "node": Node(*document["node"])})
+        if word.say in SAYINGS and isinstance(word.count, int):
+            return word
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(f"an entry is not one of a launcher: {data[:80]!r} ({error})") from error
+    raise ValueError(f"an entry says what no launcher says: {data[:80]!r}")
+
+
+def seat_of(register: Register, id: str) -> Place | None:
+    """The place of this node in the round that runs; None without one, or until the round's address is known."""
+    round, address = register.round, register.address
     if round.phase is not Phase.RUNNING or address is None or address.round != round.number:
         return None
-    rank = next((rank for rank, node in enumerate(round.seated) if node.id == me), None)
-    return None if rank is None else Formed(_place(round, rank, address))
+    rank = next((rank for rank, node in enumerate(round.seated) if node.id == id), None)
+    if rank is None:
+        return None
+    span = spans([(node.role, node.local_world_size) for node in round.seated])[rank]
+    return Place(round.number, rank, len(round.seated), *span, address.host, address.port, round.restarts)
 
 
-def is_host(register: Register, me: str) -> bool:
+def must_host(register: Register, id: str) -> bool:
     """Whether this node has to serve the store of a round that has formed, and has not said where yet."""
     round, address = register.round, register.address
     if round.phase is not Phase.RUNNING or (address is not None and address.round == round.number):
         return False
-    return round.seated[0].id == me
+    return round.seated[0].id == id
 
 
-def watched(register: Register, me: str) -> set[str]:
-    """Ids of the nodes whose signs of life matter: all that take part, come back, or wait, but `me`."""
-    round = register.round
-    here = {node.id for node in (*round.here, *round.seated)} if round.phase is Phase.RUNNING else set(round.expected)
-    return (here | {node.id for node in round.here}) - {me}
+def members(round: Round) -> set[str]:
+    """Ids of the nodes whose end matters: all that take part, are expected back, or wait."""
+    taking_part = round.seated.ids if round.phase is not Phase.GATHERING else round.expected
+    return set(taking_part) | set(round.here.ids)
 
 
-def _place(round: Round, rank: int, address: Address) -> Place:
-    span = spans([(node.role, node.local_world_size) for node in round.seated])[rank]
-    return Place(round.number, rank, len(round.seated), *span, address.host, address.port, round.restarts)
+def _bytes(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(data)
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']} instead of {VERSION}: nodes run different launchers")
+    return document
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Phase):
         return value.value
     if isinstance(value, Node):
-        return value._asdict()
+        return list(value._astuple())
     if isinstance(value, Set):
         return sorted(value)
     return [_plain(item) for item in value] if isinstance(value, Nodes) else value
 
 
-def _nodes(items: list[dict[str, Any]]) -> Nodes:
-    return Nodes(Node(**item) for item in items)
+def _nodes(items: list[list[Any]]) -> Nodes:
+    return Nodes(Node(*item) for item in items)
 
 
 def _same(value: Any) -> Any:

@@ -204,7 +204,8 @@ def _recall(round: Round, change: Join, now: float, limits: Limits) -> Round:
         return round
     number, restarts = change.past
     restarts = max(restarts, round.restarts)
-    return round._replace(number=number, restarts=restarts, fenced_until=now + limits.fence)
+    fenced_until = now + limits.fence if limits.fence else None
+    return round._replace(number=number, restarts=restarts, fenced_until=fenced_until)
 
 
 def _resume(round: Round, change: Resume, limits: Limits, told: list[Outcome]) -> Round:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 
 from launcher_core.rules.blame import Failed, is_echo, seconds_text
-from launcher_core.rules.python_error import PythonError, clean, tracebacks
+from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
 MESSAGE_LINES = 5
@@ -133,7 +133,7 @@ def _cause(failed: Failed) -> list[str]:
         return _first_lines(failed.message)
     if failed.exit_code < 0:
         return [_signal_hint(-failed.exit_code)]
-    return [f"exit code {failed.exit_code}: {_exit_hint(failed.exit_code)}"]
+    return [f"exit code {failed.exit_code}: {_exit_hint(failed)}"]
 
 
 def _signal_hint(number: int) -> str:
@@ -143,12 +143,23 @@ def _signal_hint(number: int) -> str:
     return f"{name} (signal {number})" if name.startswith("SIG") else name
 
 
-def _exit_hint(code: int) -> str:
+def _exit_hint(failed: Failed) -> str:
+    """What the exit code means, as far as that is known, and what was printed that may have to do with it."""
+    missing = no_program(failed.stderr) if failed.exit_code in (1, 2) else ""
+    if missing:
+        return f"Python found nothing to run: {missing}"
+    if failed.seen is None:
+        return _code_hint(failed.exit_code) or "it recorded and printed no Python exception"
+    hint = _code_hint(failed.exit_code) or "an uncaught exception would be exit code 1"
+    return f"{hint}; the last exception in its output, which it may have handled, is {failed.seen.summary()}"
+
+
+def _code_hint(code: int) -> str:
     if code in _EXIT_CODES:
         return _EXIT_CODES[code]
     if code > 128 and (name := _signal_name(code - 128)).startswith("SIG"):
         return f"how a shell reports that {name} ended a command"
-    return "it recorded and printed no Python exception"
+    return ""
 
 
 def _signal_name(number: int) -> str:

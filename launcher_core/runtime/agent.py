@@ -94,6 +94,7 @@ class LocalAgent:
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
+        self._watching: list[Watch] = []
 
     def run(self, signums: Iterable[int]) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
@@ -138,7 +139,8 @@ class LocalAgent:
         try:
             close()
         except Exception as error:
-            text = f"something could not be closed: {type(error).__name__}: {error}"
+            whose = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+            text = f"something could not be closed: {type(error).__name__}: {error}{whose}"
             self._tell(Trouble(LauncherError(text)))
 
     def _take(self, taken: Step) -> None:
@@ -191,6 +193,7 @@ class LocalAgent:
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
         for watch in self._parts.watches:
+            self._watching.append(watch)
             watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason, place.round)))
 
     def _prefix(self, worker: Worker) -> bytes:
@@ -226,8 +229,8 @@ class LocalAgent:
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
-        for watch in self._parts.watches:
-            watch.stop()
+        while self._watching:
+            self._let_go(self._watching.pop(0).stop)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(

@@ -1,11 +1,11 @@
 """Asks the plugins that were named for what a launch needs, and checks that it fits together. Starts nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher_core.errors import UsageError
 from launcher_core.hooks.manager import Plugin, Plugins
-from launcher_core.hooks.ports import Meeting, Recorder, RendezvousBackend, Starter, Store
+from launcher_core.hooks.ports import Meeting, Recorder, RendezvousBackend, Starter, Store, Watch
 from launcher_core.model.capability import Capability
 from launcher_core.model.job import Command, Node
 from launcher_core.model.settings import LaunchConfig, RendezvousParameters
@@ -66,21 +66,19 @@ def _store(params: RendezvousParameters, plugins: Plugins) -> Store:
 
 def _over_register(backend: RendezvousBackend, params: RendezvousParameters, store: Store) -> Meeting:
     """The rendezvous that the core runs over a register, with the --rdzv-conf timeouts of c10d."""
+    from launcher_core.rules.clerk import Clerk, Terms
     from launcher_core.rules.round import Limits
-    from launcher_core.runtime.register_meeting import RegisterMeeting, Terms
+    from launcher_core.runtime.register_meeting import RegisterMeeting
 
-    try:
-        last_call = params.get_as_seconds("last_call_timeout", 30)
-        terms = Terms(
-            Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
-            params.get_as_seconds("join_timeout", 600),
-            params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3),
-            params.get_as_seconds("poll_interval", 0.2),
-            params.local_addr,
-        )
-    except ValueError as error:
-        raise UsageError(f"--rdzv-conf: {error}") from error
-    return RegisterMeeting(backend, store, terms, params.get("assign"))
+    silence = params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3)
+    last_call = params.get_as_seconds("last_call_timeout", 30)
+    terms = Terms(
+        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+        params.get_as_seconds("join_timeout", 600),
+        float(getattr(backend, "lease_seconds", silence)),
+    )
+    clerk = Clerk(terms, params.get("assign"), leased=hasattr(backend, "enter"))
+    return RegisterMeeting(backend, store, clerk, params.get_as_seconds("poll_interval", 0.2), params.local_addr)
 
 
 def _as_meeting(made: Any, config: LaunchConfig, chosen: Plugin) -> Meeting:
@@ -134,6 +132,30 @@ def choose_recorders(config: LaunchConfig, plugins: Plugins) -> Iterator[tuple[s
             "launcher_make_recorder", argument=argument if given else None, log_dir=config.logs.log_dir
         )
         yield name, recorder
+
+
+class GuardedWatch:
+    """A policy's watch; what it raises is said to be that policy's."""
+
+    def __init__(self, policy: Plugin, watch: Watch) -> None:
+        self._policy = policy
+        self._watch = watch
+
+    def start(self, pids: Mapping[int, int], alarm: Callable[[str], None]) -> None:
+        """As the policy's own."""
+        with self._policy.answering("Watch.start"):
+            self._watch.start(pids, alarm)
+
+    def stop(self) -> None:
+        """As the policy's own."""
+        with self._policy.answering("Watch.stop"):
+            self._watch.stop()
+
+
+def watches(policies: Sequence[Plugin], config: LaunchConfig) -> tuple[Watch, ...]:
+    """The detectors of the policies that have one."""
+    made = ((one, one.ask("launcher_make_watch", config=config)) for one in policies)
+    return tuple(GuardedWatch(policy, watch) for policy, watch in made if watch is not None)
 
 
 def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:

@@ -14,7 +14,7 @@ from time import monotonic
 
 from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousTimeoutError, UsageError
 from launcher_core.model.news import Formed, News, Notice, Trouble, Waiting
-from launcher_core.rules.guest import GIVES_UP, NEVER, Guest, Stage, Where
+from launcher_core.rules.guest import GIVES_UP, Guest, Stage, Where
 from launcher_core.runtime.alarms import LONGEST_SLEEP
 
 RETRY = 0.2
@@ -25,8 +25,6 @@ CONNECT_WITHIN = 5.0
 """Seconds for one attempt."""
 RECONNECT_WITHIN = 1.0
 """Seconds for one attempt to reach a host that was there."""
-ANSWER_WITHIN = 10.0
-"""Seconds in which an agent on this machine answers; whoever holds the port and does not is none."""
 WORD_EVERY = 10.0
 """Seconds between two lines about a host that cannot be reached."""
 
@@ -50,6 +48,8 @@ class Conversation:
         self._taken = taken
         self._guest = Guest(where)
         self._orders: deque[Callable[[float], object] | None] = deque()
+        self._give_up = monotonic() + where.join_timeout
+        """Until when a host that never answered is tried."""
         self._connected = False
         self._closing = False
         self._tried: dict[str, bool] = {}
@@ -116,7 +116,6 @@ class Conversation:
 
     def _connect(self) -> socket.socket | None:
         """A connection to the host, tried as long as the guest has patience; None when there is nothing to say."""
-        give_up = monotonic() + self._where.join_timeout
         next_word = monotonic() + WORD_EVERY
         while self._obey() and self._guest.stage is not Stage.ENDED:
             known = self._guest.known
@@ -125,19 +124,19 @@ class Conversation:
             except OSError as error:
                 tried = error
             else:
-                self._guest.connected(address, inside=not address)
+                self._guest.connected(monotonic(), address, inside=not address)
                 return sock
             now = monotonic()
-            self._pass_on(self._guest.tick(now)) if known else self._check_patience(now, give_up, tried)
+            self._pass_on(self._guest.tick(now)) if known else self._check_patience(now, tried)
             if now >= next_word and not known:
                 next_word = now + WORD_EVERY
                 low, high = self._where.low, self._where.high
-                self._tell(Waiting(0, low, high, self._unreachable(tried), give_up - now, GIVES_UP))
+                self._tell(Waiting(0, low, high, self._unreachable(tried), self._give_up - now, GIVES_UP))
             self._sleep(RETRY)
         return None
 
-    def _check_patience(self, now: float, give_up: float, tried: OSError) -> None:
-        if now >= give_up:
+    def _check_patience(self, now: float, tried: OSError) -> None:
+        if now >= self._give_up:
             kind = UsageError if isinstance(tried, socket.gaierror) else RendezvousTimeoutError
             raise kind(self._unreachable(tried))
 
@@ -160,7 +159,6 @@ class Conversation:
     def _converse(self, sock: socket.socket) -> None:
         """Talk until the conversation is over, or the connection is; the guest knows which."""
         guest = self._guest
-        answer_by = monotonic() + ANSWER_WITHIN if self._taken is not None and not guest.known else NEVER
         sock.setblocking(False)
         self._poll.register(sock, select.POLLIN)
         try:
@@ -169,15 +167,15 @@ class Conversation:
                 going = going and self._obey()
                 if not going and guest.stage is not Stage.HEARD:
                     return
-                now = monotonic()
-                if now >= answer_by and not guest.known and self._taken is not None:
-                    raise self._taken
-                self._pass_on(guest.tick(now))
+                news = guest.tick(monotonic())
+                if guest.stage is Stage.APART and not guest.known and self._taken is not None:
+                    raise self._taken  # an agent on this machine would have answered
+                self._pass_on(news)
                 if guest.stage in (Stage.APART, Stage.ENDED):
                     return
                 self._flush(sock)
                 if going or guest.outbox:
-                    self._listen(sock, min(guest.alarm, answer_by))
+                    self._listen(sock, guest.alarm)
         except (BrokenPipeError, ConnectionError, TimeoutError) as error:
             self._pass_on(guest.broke(error.strerror or str(error), monotonic()))
         finally:

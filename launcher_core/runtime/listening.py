@@ -88,6 +88,23 @@ def is_own_name(host: str) -> bool:
     return host.lower() in (own, own.partition(".")[0])
 
 
+def advertised(reached_from: str = "") -> str:
+    """The address that other nodes are told to find this one at.
+
+    `reached_from`: this machine's address as a server sees it that all nodes use, where there is one. A loopback
+    address is only given when the machine's own name has no other.
+    """
+    if reached_from and not is_loopback(reached_from):
+        return reached_from
+    name = socket.gethostname()
+    try:
+        found = [str(address[0]) for *_, address in lookup(name)]
+    except OSError:
+        return reached_from or name
+    own = next((one for one in found if not is_loopback(one) and local_address(one)), "")
+    return (own if reached_from else name) if own else (reached_from or name)
+
+
 def refuse_loopback(host: str) -> None:
     """Raise UsageError for a name that is only this machine's loopback, where it is meant to be another machine's.
 

@@ -1,237 +1,307 @@
-"""A Meeting over a RendezvousBackend: every node applies its own changes to a shared register, by compare-and-swap.
+"""A Meeting over a RendezvousBackend: threads, clock and sockets around rules/clerk.py.
 
-For backends that only offer a register with a fencing token. One helper thread makes all calls to the backend and
-looks at the register every `poll` seconds. The agent of a round's rank 0 serves the store that its workers meet at.
+One thread makes all calls to the backend, and may be held up in them; so a second one watches over this node's lease,
+and has the workers killed in time whatever the first one waits for. The agent of a round's rank 0 serves the store
+that its workers meet at.
 """
 
+import random
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
-from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousStateError, RendezvousTimeoutError
+from launcher_core.errors import (
+    HostLostError,
+    LauncherError,
+    RendezvousConnectionError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+)
 from launcher_core.hooks.ports import RendezvousBackend, Service, Store
-from launcher_core.model.job import Node, Place
-from launcher_core.model.news import Formed, News, Over, Regroup, Trouble, Waiting
+from launcher_core.model.job import Node
+from launcher_core.model.news import Formed, News, Trouble, Waiting
 from launcher_core.rules import round as rounds
-from launcher_core.rules.register import Address, Register, decode, encode, is_host, outlook, watched
-from launcher_core.rules.round import Assign, Change, Limits, Phase
+from launcher_core.rules.clerk import WAITING_EVERY, Clerk, Errand
+from launcher_core.rules.register import Address, Register
+from launcher_core.runtime.listening import advertised
 from launcher_core.runtime.serving import PortServer, listen
 
-SWAPS = 1000
+SWAPS = 200
 """Lost swaps in a row after which the backend is taken to be broken."""
-WAITING_EVERY = 10.0
+LOOK_EVERY = 5.0
+"""Seconds between two looks at a backend that tells of changes: what it did not tell is seen then."""
+RETRY = 0.2
+"""Seconds between two attempts to reach what cannot be reached."""
+LEAVE_WITHIN = 5.0
+"""Seconds for the last word of a node that goes."""
+UNREACHED = 20.0
+"""Seconds without a connection to where a round's workers meet until a node gives up."""
 
-
-class Terms(NamedTuple):
-    """What every member of the job is held to; times in seconds."""
-
-    limits: Limits
-    join_timeout: float = 600.0
-    silence: float = 15.0
-    poll: float = 0.2
-    local_addr: str | None = None
+_TRANSIENT = (RendezvousConnectionError, OSError)
 
 
 class RegisterMeeting:
-    """A Meeting. Its methods belong to the agent's thread; news come from the helper thread."""
+    """A Meeting. Its methods belong to the agent's thread; news come from the helper threads."""
 
-    def __init__(self, backend: RendezvousBackend, store: Store, terms: Terms, assign: Assign | None = None) -> None:
-        self._backend = backend
+    def __init__(
+        self, backend: RendezvousBackend, store: Store, clerk: Clerk, poll: float, local_addr: str | None
+    ) -> None:
+        """`poll`: seconds between two looks at a backend that tells nothing; `local_addr`: what is advertised."""
+        self._backend: Any = backend
         self._store = store
-        self._terms = terms
-        self._assign = assign
-        self._orders: SimpleQueue[Change | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._clerk = clerk
+        self._local_addr = local_addr
+        self._watched = hasattr(backend, "watch")
+        self._pause = LOOK_EVERY if self._watched else poll
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._tell: Callable[[News], None] = lambda news: None
-        self._me = ""
-        self._place: Place | None = None
-        self._over = False
-        self._join_by: float | None = None
-        self._next_beat = 0.0
-        self._next_word = 0.0
-        self._heard: dict[str, tuple[int, float]] = {}
-        self._last_call: tuple[Any, float] | None = None
+        self._threads: list[threading.Thread] = []
+        self._turn = threading.Condition()
+        """Guards the clerk and `_closing`; told when a lease is to be watched, and at the end."""
+        self._closing = False
+        self._reached_at: float | None = None
+        self._next_line = 0.0
+        self._unmet: tuple[Address, float] | None = None
+        self._met: Address | None = None
         self._server: PortServer | None = None
         self._served: Service | None = None
+        self._address: Address | None = None
 
     def describe(self) -> dict[str, str]:
         """How the register is used, and every timeout."""
-        terms = self._terms
-        return {
+        terms = self._clerk.terms
+        told = {
             "backend": f"{self._backend.name}, a shared register",
-            "read every": f"{terms.poll:g} s",
+            "changes": "told by it" if self._watched else f"looked for every {self._pause:g} s",
             "join_timeout": f"{terms.join_timeout:g} s",
             "last_call_timeout": f"{terms.limits.last_call:g} s",
-            "a silent node is lost after": f"{terms.silence:g} s",
-            "workers meet at": "the node that gets rank 0, on a port that the kernel chooses",
+            "a silent node is lost after": f"{terms.lease:g} s",
+            "a node that is cut off kills its workers after": f"{self._clerk.lapses_at(0.0):g} s",
+            "MASTER_ADDR": self._local_addr or "the address of the node that gets rank 0",
+            "MASTER_PORT": "(chosen by the kernel when it is bound)",
         }
+        more = getattr(self._backend, "describe", None)
+        return {**told, **more()} if more is not None else told
 
     def start(self, tell: Callable[[News], None]) -> None:
-        """Start the helper thread."""
+        """Start the helper threads."""
         self._tell = tell
-        self._thread = threading.Thread(target=self._run, name="rendezvous", daemon=True)
-        self._thread.start()
+        for name, run in ("rendezvous", self._run), ("lease", self._guard):
+            self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+            self._threads[-1].start()
 
     def join(self, node: Node) -> None:
         """Ask for a place in the next round."""
-        self._me = node.id
-        self._orders.put(rounds.Join(node))
+        self._orders.put(lambda: self._clerk.join(node, monotonic()))
 
     def failed(self, round: int, reason: str) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._orders.put(rounds.Failed(self._me, round, reason))
+        self._orders.put(lambda: self._clerk.failed(round, reason))
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""
-        self._orders.put(rounds.Finished(self._me, round))
+        self._orders.put(lambda: self._clerk.finished(round))
 
     def abandon(self, reason: str) -> None:
         """End the job as failed."""
-        self._orders.put(rounds.Close(reason))
+        self._orders.put(lambda: self._clerk.end_job(reason))
 
     def leave(self, reason: str) -> None:
         """Go away; the job may go on without this node."""
-        self._orders.put(rounds.Leave(self._me, reason))
+        self._orders.put(lambda: self._clerk.leave(reason))
 
     def close(self) -> None:
-        """Carry out what was asked for last, and release everything."""
-        if self._thread is not None:
-            self._orders.put(None)
-            self._thread.join(self._terms.silence)
-            self._thread = None
+        """Carry out what was asked for last, and release everything; a backend that does not answer is given up."""
+        self._orders.put(None)
+        give_up = monotonic() + self._clerk.terms.lease + LEAVE_WITHIN
+        for thread in self._threads:
+            thread.join(max(0.0, give_up - monotonic()))
+        self._threads = []
         if self._server is not None:
             self._server.stop()
             self._server = None
 
-    # --- the helper thread ------------------------------------------------------------------------------
+    # --- the thread that watches over the lease -----------------------------------------------------------
+
+    def _guard(self) -> None:
+        with self._turn:
+            while not self._closing:
+                held, now = self._held_since(), monotonic()
+                for news in self._clerk.lapse(now, held):
+                    self._tell(news)
+                self._turn.wait(max(0.0, self._clerk.lapses_at(held) - now) if self._clerk.holds else None)
+
+    def _held_since(self) -> float | None:
+        return float(self._backend.held_since()) if self._clerk.leased else None
+
+    def _changed(self) -> None:
+        """Look again: called by the backend, from any thread."""
+        self._orders.put(_nothing)
+        with self._turn:
+            self._turn.notify()
+
+    # --- the thread that talks to the backend -------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            changes, ending = self._next_orders()
-            try:
-                if self._me and not self._over:
-                    self._sync(changes)
-            except LauncherError as error:
-                self._tell(Trouble(error))
-                self._over = True
-            except Exception as error:
-                broken = RendezvousConnectionError(f"the register of {self._backend.name} failed: {error}")
-                self._tell(Trouble(broken))
-                self._over = True
-            if ending:
-                return
-
-    def _next_orders(self) -> tuple[list[Change], bool]:
-        """What was asked for since, or within `poll` seconds; whether it was the last."""
-        orders: list[Change | None] = []
         try:
-            orders.append(self._orders.get(timeout=self._terms.poll))
+            if self._watched:
+                self._backend.watch(self._changed)
+            while not self._closing:
+                self._obey()
+                self._step()
+        except LauncherError as error:
+            self._tell(Trouble(error))
+        except Exception as error:
+            broken = RendezvousConnectionError(f"the register of {self._backend.name} failed: {error!r}")
+            self._tell(Trouble(broken))
+        finally:
+            with self._turn:
+                self._closing = True
+                self._turn.notify()
+            with suppress(LauncherError, OSError):
+                self._depart()
+            if self._watched:
+                self._backend.close()
+
+    def _obey(self) -> None:
+        """Do what was asked for since, or within a pause; the pause ends when the clerk has something to do."""
+        with self._turn:
+            idle = not self._clerk.me or self._clerk.ended
+            due = self._clerk.alarm
+        wait = max(0.0, min(self._pause, due - monotonic()))
+        orders: list[Callable[[], None] | None] = []
+        with suppress(Empty):
+            orders.append(self._orders.get(timeout=None if idle else wait))
             while True:
                 orders.append(self._orders.get_nowait())
-        except Empty:
-            pass
-        return [order for order in orders if order is not None], None in orders
+        with self._turn:
+            for order in orders:
+                self._closing = self._closing or order is None
+                if order is not None:
+                    order()
 
-    def _sync(self, changes: list[Change]) -> None:
-        """Fold what this node has to say into the register, and tell the agent what the register says."""
-        now = monotonic()
-        if any(isinstance(change, rounds.Join) for change in changes):
-            self._place, self._join_by = None, now + self._terms.join_timeout
-        for _ in range(SWAPS):
-            register, token = self._read()
-            fresh = self._fold(register, changes, now)
-            if fresh == register or self._swap(fresh, token):
-                self._notice(fresh, now)
-                return
+    def _step(self) -> None:
+        try:
+            register = self._sync()
+        except _TRANSIENT as error:
+            now = monotonic()
+            if self._reached_at is None:
+                raise
+            patience = self._clerk.terms.join_timeout
+            if now >= self._reached_at + patience:
+                raise HostLostError(f"{self._backend.name}: nothing for {patience:g} s: {error}") from error
+            self._say_unreachable(error, self._reached_at + patience - now, now)
+            self._sleep(RETRY)
+        else:
+            self._next_line = 0.0
+            if register is not None:
+                self._notice(register)
+
+    def _say_unreachable(self, error: Exception, left: float, now: float) -> None:
+        if now >= self._next_line:
+            self._next_line = now + WAITING_EVERY
+            limits = self._clerk.terms.limits
+            self._tell(Waiting(0, limits.low, limits.high, str(error), left, "this node gives up"))
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, unless it is time to end; what was asked for meanwhile is done afterwards."""
+        with self._turn:
+            if not self._closing:
+                self._turn.wait(seconds)
+
+    def _sync(self) -> Register | None:
+        """Have the clerk fold what there is to say into the register; the register, None when there is nothing."""
+        for attempt in range(SWAPS):
+            with self._turn:
+                if not self._clerk.me or self._clerk.ended:
+                    return None
+            register = self._run_errand(self._clerk.sync(monotonic(), self._serve))
+            if register is not None:
+                self._reached_at = monotonic()
+                return register
+            self._sleep(random.uniform(0.0, min(0.5, 0.005 * 2**attempt)))  # before reading, never after
         raise RendezvousConnectionError(f"{SWAPS} swaps in a row were lost at {self._backend.name}")
 
-    def _read(self) -> tuple[Register, Any]:
-        found = self._backend.get_state()
-        if found is None:
-            return Register(), None
+    def _run_errand(self, errand: Errand) -> Register | None:
+        answer = None
         try:
-            return decode(found[0]), found[1]
+            while True:
+                with self._turn:
+                    call = errand.send(answer)
+                answer = getattr(self._backend, call.method)(*call.args)
+        except StopIteration as end:
+            register: Register | None = end.value
+            return register
+        except LauncherError:
+            raise
         except ValueError as error:
             raise RendezvousStateError(f"{self._backend.name}: {error}") from error
 
-    def _swap(self, register: Register, token: Any) -> bool:
-        done = self._backend.set_state(encode(register), token)
-        return done is not None and done[2]
-
-    def _fold(self, register: Register, changes: list[Change], now: float) -> Register:
-        reason = f"no sign of life for {self._terms.silence:g} s"
-        lost = [rounds.Leave(id, reason) for id in self._silent(register, now)]
-        round = register.round
-        for change in (*changes, *lost, *self._tick(register, now)):
-            at = round.deadline if isinstance(change, rounds.Tick) and round.deadline is not None else now
-            round, _ = rounds.apply(round, change, at, self._terms.limits, self._assign)
-        beats = dict(register.beats)
-        if changes or now >= self._next_beat:
-            beats[self._me] = beats.get(self._me, 0) + 1
-            self._next_beat = now + self._terms.silence / 3
-        fresh = register._replace(round=round, beats=beats)
-        return fresh._replace(address=self._serve(round.number)) if is_host(fresh, self._me) else fresh
-
-    def _silent(self, register: Register, now: float) -> list[str]:
-        """Ids of nodes that have given no sign of life for too long, by this node's own clock."""
-        silent = []
-        for id in watched(register, self._me):
-            count = register.beats.get(id, 0)
-            if self._heard.get(id, (-1, 0.0))[0] != count:
-                self._heard[id] = (count, now)
-            elif now - self._heard[id][1] > self._terms.silence:
-                silent.append(id)
-        return silent
-
-    def _tick(self, register: Register, now: float) -> list[Change]:
-        """A Tick once this node has seen the same last call for as long as it lasts. Its date is another's clock."""
-        deadline = register.round.deadline
-        if deadline is None:
-            self._last_call = None
-            return []
-        if self._last_call is None or self._last_call[0] != deadline:
-            self._last_call = (deadline, now)
-        return [rounds.Tick()] if now - self._last_call[1] >= self._terms.limits.last_call else []
-
     def _serve(self, number: int) -> Address:
-        """Serve a new, empty store, on a port that is bound once and kept."""
-        host = self._terms.local_addr or socket.gethostname()
+        """Where this round's workers meet: a new, empty store, on a port that is bound once and kept."""
+        if self._address is not None and self._address.round == number:
+            return self._address
         if self._server is None:
             self._server = PortServer(listen(None, 0), [])
             self._server.start()
         fresh = self._store.serve()
         self._server.replace(self._served, fresh)
         self._served = fresh
-        return Address(number, host, self._server.port)
+        reached_from = getattr(self._backend, "local_address", str)()
+        self._address = Address(number, self._local_addr or advertised(reached_from), self._server.port)
+        return self._address
 
-    def _notice(self, register: Register, now: float) -> None:
-        news = outlook(register, self._me, self._place, self._terms.limits)
-        if isinstance(news, Formed):
-            self._place, self._join_by = news.place, None
-        elif isinstance(news, Regroup):
-            self._place = None
-        elif isinstance(news, Over):
-            self._over = True
-        if news is not None:
-            self._tell(news)
-        elif self._place is None:
-            self._wait_on(register, now)
+    def _notice(self, register: Register) -> None:
+        """Tell the agent what the register says."""
+        now = monotonic()
+        if not self._can_meet(register, now):
+            self._sleep(RETRY)
+            self._changed()
+            return
+        with self._turn:
+            news = [*self._clerk.notice(register), *self._clerk.waiting(register, now)]
+            late = self._clerk.too_late(now)
+            for one in news:
+                self._tell(one)
+            if any(isinstance(one, Formed) for one in news):
+                self._turn.notify()
+        if late:
+            seconds = f"{self._clerk.terms.join_timeout:g} s (--rdzv-conf join_timeout)"
+            why = rounds.missing(register.round, self._clerk.terms.limits)
+            raise RendezvousTimeoutError(f"no round formed within {seconds}: {why}")
 
-    def _wait_on(self, register: Register, now: float) -> None:
-        round, limits = register.round, self._terms.limits
-        if round.phase is Phase.RUNNING:
-            self._join_by = None  # a spare waits as long as the job runs
-            detail = "the job is full; this node is a spare"
-        else:
-            detail = rounds.missing(round, limits)
-        if self._join_by is not None and now >= self._join_by:
-            raise RendezvousTimeoutError(f"no round formed within {self._terms.join_timeout:g} s: {detail}")
-        if now >= self._next_word > 0:
-            left = None if self._join_by is None else self._join_by - now
-            then = "" if left is None else "this node gives up"
-            self._tell(Waiting(len(round.here), limits.low, limits.high, detail, left, then))
-        if now >= self._next_word:
-            self._next_word = now + WAITING_EVERY
+    def _can_meet(self, register: Register, now: float) -> bool:
+        """Whether this node can connect to where it is to meet the others, if it is. Raises when it never could."""
+        address, round = register.address, register.round
+        ours = address in (None, self._address, self._met)
+        if address is None or ours or address.round != round.number or self._clerk.me not in round.seated.ids:
+            return True
+        try:
+            socket.create_connection((address.host, address.port), timeout=1.0).close()
+        except OSError as error:
+            since = self._unmet[1] if self._unmet is not None and self._unmet[0] == address else now
+            self._unmet = address, since
+            if now - since < UNREACHED:
+                return False
+            raise RendezvousConnectionError(
+                f"{round.seated[0].name} gives {address.host}, port {address.port} as the place where workers meet, "
+                f"which this node cannot reach ({error}); set --local-addr there"
+            ) from error
+        self._met, self._unmet = address, None
+        return True
+
+    def _depart(self) -> None:
+        """Say the last word, and take away what this node has put up."""
+        give_up = monotonic() + LEAVE_WITHIN
+        while self._clerk.me and monotonic() < give_up:
+            if self._run_errand(self._clerk.depart(monotonic())) is not None:
+                return
+            self._sleep(random.uniform(0.0, 0.05))
+
+
+def _nothing() -> None:
+    """An order that only has the register looked at."""

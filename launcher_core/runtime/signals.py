@@ -23,7 +23,8 @@ from launcher_core.runtime.loop import Loop
 class Signals:
     """A context in which the given signals become Signalled events of the loop, even where they were blocked.
 
-    One that comes too late to be heard by the loop is raised again when it means to this process what it did before.
+    One that comes too late to be heard by the loop is raised again when it means to this process what it did before;
+    of several each is, once.
     An ignored SIGHUP stays ignored, that is what nohup is for. An ignored SIGCHLD does not: the kernel would
     forget how workers ended. Entering raises UsageError where that cannot be changed.
     The KeyboardInterrupt of a SIGINT that is not among them is raised by the loop's wait, and nowhere else: in the
@@ -60,17 +61,18 @@ class Signals:
         if self._blocked is None:
             return
         self._loop.on_byte = Signalled
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)  # until their handlers are back
         late = [event.signum for event in self._loop.unheard() if isinstance(event, Signalled)]
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
         for signum, handler in self._before.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
         signal.set_wakeup_fd(self._wakeup_before)
-        self._blocked = None
+        before, self._blocked = self._blocked, None
         for signum in late:
             if signum in self._handled:
                 signal.raise_signal(signum)
             else:
                 self._pass_on(signum)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # all are heard, even if the handler of one raises
 
     def _event(self, byte: int) -> Signalled | None:
         if byte in self._signums:

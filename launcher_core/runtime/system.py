@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 _CATCHABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+KILLED_WITHIN = 1.0
+"""Seconds that `end` waits for a process that was killed."""
 LOOKS, PAUSE = 9, 0.01
 """How often to look for processes that are not to be seen while they execute a program; seconds between."""
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
@@ -261,10 +263,10 @@ def exit_status(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if waited else None
 
 
-def reap(pid: int) -> None:
+def reap(pid: int, options: int = os.WNOHANG) -> None:
     """Let go of a child that has exited. Does nothing to one that runs, or that is no child of ours."""
     with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        os.waitpid(pid, options)
 
 
 def wait_readable(fd: int, seconds: float) -> bool:
@@ -278,11 +280,17 @@ def wait_readable(fd: int, seconds: float) -> bool:
 
 def end(pid: int, fd: int, seconds: float) -> None:
     """Wait for a child to exit, at most so long; then kill it. Reaps it and closes `fd`, its `exit_fd`."""
-    if not wait_readable(fd, seconds):
+    gone = wait_readable(fd, seconds)
+    if not gone:
         kill_group(pid, signal.SIGKILL)
-        wait_readable(fd, 1.0)
+        gone = wait_readable(fd, KILLED_WITHIN)
     os.close(fd)
-    reap(pid)
+    if gone:
+        reap(pid)
+    else:  # it stands still in the kernel; whenever that is over, no zombie stays
+        import threading
+
+        threading.Thread(target=reap, args=(pid, 0), name=f"end of {pid}", daemon=True).start()
 
 
 def keep_exit_statuses() -> bool:

@@ -133,7 +133,7 @@ class Agent:
         """Greet the host."""
         if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(error, os.strerror(error))
-        self.guest.connected(HOST)
+        self.guest.connected(time.monotonic(), HOST)
         self.guest.outbox.clear()
         self.sock.sendall(MAGIC)
         self.sent.bytes += len(MAGIC)

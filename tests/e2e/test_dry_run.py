@@ -148,6 +148,20 @@ def test_the_plugins_that_would_be_used_are_named_with_their_files(launcher: Lau
     assert [(one["function"], one["command"]) for one in found["workers"]] == [("run_script_path", [str(TOUCH_PY)])]
 
 
+def test_of_very_many_workers_only_the_first_are_listed(launcher: Launcher) -> None:
+    shown = launcher.run("--dry-run", "--nproc-per-node=3000000", str(TOUCH_PY), timeout=20)
+
+    assert shown.code == 0, shown.err
+    assert "\n  and 2999936 more, local ranks 64 to 2999999 (--dry-run=json lists all)\n" in shown.out
+    assert " | 62 | 63 | ...\n" in shown.out
+    assert ["WORLD_SIZE", "3000000"] in [line.split() for line in shown.out.splitlines()]
+    assert "local rank 64 " not in shown.out
+
+
+def test_for_programs_all_workers_are_listed(launcher: Launcher) -> None:
+    assert len(plan(launcher, "--nproc-per-node=100", str(TOUCH_PY))["workers"]) == 100
+
+
 def test_what_is_planned_is_what_workers_get(launcher: Launcher, tmp_path: Path) -> None:
     launcher.env["LC_ALL"] = "C.UTF-8"
     dumps = tmp_path / "dumps"

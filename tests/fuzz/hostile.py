@@ -137,7 +137,7 @@ def feed_guest(pieces: list[bytes]) -> None:
     """One connection of an agent to a host. Whatever ends no launch with a reason comes out."""
     guest = Guest(Where("host", 1, "job", token=TOKEN))
     guest.join(Node("n", "n", 1), 0.0)
-    guest.connected("10.0.0.1")
+    guest.connected(0, "10.0.0.1")
     with suppress(ValueError, LauncherError):
         for piece in pieces:
             for news in guest.receive(piece, 0.0, "mine"):

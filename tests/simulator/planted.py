@@ -145,6 +145,10 @@ def the_lease_never_ends(patch):
     _after(patch, Guest, "_sign", endless)
 
 
+def an_unanswered_greeting_is_waited_for(patch):
+    patch.setattr(Guest, "_patience", property(lambda guest: float("inf")))
+
+
 def a_place_is_taken_after_the_lease(patch):
     def receive(self, data, now, nonce=""):
         news = [self._take(message, now, nonce) for message in self._frames.feed(data)]
@@ -233,6 +237,7 @@ PLANTED: dict[str, Plant] = {
         a_broken_connection_is_no_reason_to_wait,
         seats_forget_the_restarts,
         the_lease_never_ends,
+        an_unanswered_greeting_is_waited_for,
         a_place_is_taken_after_the_lease,
         a_place_is_not_asked_for_again_after_a_break,
         success_is_not_said_again_after_a_break,

@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,16 @@ def _address() -> str:
 class Cluster:
     """Members are numbered from 0; member i serves port 2379 + 10 i."""
 
-    def __init__(self, folder: Path, members: int = 1, tls: bool = False, certificate: str = "server") -> None:
+    def __init__(
+        self, folder: Path, members: int = 1, tls: bool = False, certificate: str = "server", flags: Sequence[str] = ()
+    ) -> None:
         """`certificate` is what a member with TLS shows; with one that nobody trusts it is not waited for."""
         self.folder = folder
         self.address = _address()
         self.size = members
         self.tls = tls
         self.certificate = certificate
+        self.flags = tuple(flags)
         self._binary = need("etcd", "etcd-server")
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +93,7 @@ class Cluster:
             self._binary, "--name", f"m{index}", "--data-dir", str(self.folder / f"m{index}"),
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple",
+            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple", *self.flags,
         ]  # fmt: skip
         if self.tls:
             name = self.certificate

@@ -44,7 +44,7 @@ class Host:
 
     def greets(self, now: float) -> None:
         """A new connection as far as the guest's hello."""
-        self.guest.connected("10.0.0.1")
+        self.guest.connected(now, "10.0.0.1")
         self.says(now, "challenge", nonce="yours", token=bool(self.guest.where.token))
 
     def welcomes(self, now: float, silence: float = 1.5, interval: float = 0.5):

@@ -194,6 +194,52 @@ def test_an_alarm_costs_a_restart(
     assert noted().count("watch started [0]") == 3
 
 
+def test_a_watch_that_cannot_start_ends_the_launch_with_its_reason(
+    launcher: Launcher, script: Callable[[str], Path]
+) -> None:
+    launcher.env["OUTSIDE_RAISES"] = "start ValueError"
+
+    done = launcher.run("--policy=outside-blind", script("import time; time.sleep(60)"))
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "launcher: error: --policy=outside-blind: no sensor\n"
+    until(lambda: not launcher.leftovers(), "the end of the workers", 5.0)
+
+
+def test_a_defect_of_a_watch_is_said_to_be_that_plugins(launcher: Launcher, script: Callable[[str], Path]) -> None:
+    launcher.env["OUTSIDE_RAISES"] = "start KeyError"
+
+    done = launcher.run("--policy=outside-blind", script("import time; time.sleep(60)"))
+
+    assert done.code == 1
+    assert done.err.rstrip().endswith(
+        "KeyError: 'no sensor'\nraised by Watch.start of plugin outside-blind (outside-launcher-plugin 2.5)"
+    )
+    until(lambda: not launcher.leftovers(), "the end of the workers", 5.0)
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        ("ValueError", "UsageError: --policy=outside-blind: no sensor"),
+        (
+            "KeyError",
+            "KeyError: 'no sensor'; raised by Watch.stop of plugin outside-blind (outside-launcher-plugin 2.5)",
+        ),
+    ],
+)
+def test_a_watch_that_cannot_stop_is_told_of_and_changes_no_result(
+    error: str, told: str, launcher: Launcher, script: Callable[[str], Path], noted: Callable[[], list[str]]
+) -> None:
+    launcher.env["OUTSIDE_RAISES"] = f"stop {error}"
+
+    done = launcher.run("--policy=outside-blind", script("print('worked')"))
+
+    assert (done.code, done.out) == (0, "worked\n")
+    assert f"something could not be closed: {told}\n" in done.err
+    assert noted() == ["start", "stop"]
+
+
 def test_a_policy_that_fails_during_the_job_ends_it_with_its_traceback_and_leaves_nothing(
     launcher: Launcher, script: Callable[[str], Path]
 ) -> None:

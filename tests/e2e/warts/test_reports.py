@@ -43,6 +43,22 @@ def test_the_worker_that_failed_first_is_blamed_though_a_later_one_says_more(
     assert f"{worker} FAILED: rank 1 on {socket.gethostname()} ended with exit code 66\n" in result.err
 
 
+def test_an_exception_that_was_handled_is_no_cause(launcher: Launcher, script: Script) -> None:
+    worker = script(
+        "import traceback\ntry:\n    raise ValueError('handled')\nexcept ValueError:\n    traceback.print_exc()\n"
+        "sys.exit(5)\n"
+    )
+    text = report(launcher.run(worker, env=QUIET), worker)
+    assert text.startswith(f"{worker} FAILED: rank 0 on {socket.gethostname()} ended with exit code 5\n")
+    assert "which it may have handled, is ValueError: handled\n" in text
+
+
+def test_a_module_that_does_not_exist_is_named_as_the_cause(launcher: Launcher) -> None:
+    result = launcher.run("-m", "no.such.module", env=QUIET)
+    assert result.code == 1
+    assert "  cause    exit code 1: Python found nothing to run: Error while finding module" in result.err
+
+
 def test_a_stale_record_of_a_healthy_worker_is_not_believed(launcher: Launcher, script: Script) -> None:
     stale = json.dumps({"message": {"message": "OldError: x", "extraInfo": {"py_callstack": "", "timestamp": "1000"}}})
     worker = script(

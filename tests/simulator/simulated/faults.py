@@ -117,6 +117,13 @@ def refuse(story: Story) -> None:
     snap(story)
 
 
+def silent(story: Story) -> None:
+    """Something takes connections in the host's place and says nothing, for a while."""
+    story.port.silent = True
+    story.world.after(story.world.between(0.1, 4.0), story.port.hear)
+    snap(story)
+
+
 def _replace(story: Story, name: str) -> None:
     if story.world.chance(0.7):
         story.world.after(story.world.between(0.0, 3.0), lambda: story.add(name))
@@ -138,5 +145,6 @@ FAULTS: dict[str, Callable[[Story], None]] = {
         stop_agent,
         stop_host,
         refuse,
+        silent,
     )
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher_core.hooks.ports import Service
+from launcher_core.rules.guest import ANSWER_WITHIN
 from launcher_core.rules.round import Change
 from launcher_core.runtime.coordinator import AgentSession, Coordinator, Terms
 from simulated.network import End, Link
@@ -35,6 +36,10 @@ class Port:
         self.process = process
         self.service: Coordinator | None = None
         self.peers: dict[PortPeer, None] = {}
+        self.silent = False
+        """Whether new connections lead to nobody."""
+        self.tried_again_at = 0.0
+        """When the last agent that was not answered has given that connection up."""
 
     def call(self, function: Callable[[], object]) -> bool:
         """Have this run soon."""
@@ -52,8 +57,15 @@ class Port:
     def replace(self, old: Service | None, new: Service) -> None:
         """There is one service."""
 
+    def hear(self) -> None:
+        """Have new connections served again; those of the silence lead to nobody for ever."""
+        self.silent = False
+
     def accept(self, link: Link) -> None:
         """Serve a connection."""
+        if self.silent and not link.local:
+            self.tried_again_at = self.process.world.now + ANSWER_WITHIN
+            return
         peer = PortPeer(self, link.host, link.name)
         self.peers[peer] = None
 

@@ -112,6 +112,7 @@ class Story:
         self.world.note("--- the faults are over")
         self.world.calm = True
         self.network.refusing.clear()
+        self.port.hear()
         self.network.heal(set(self.network.cut))
         for member in self.members:
             member.process.thaw()

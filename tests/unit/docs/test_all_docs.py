@@ -18,7 +18,7 @@ NOT_OPTIONS = {
 }
 SHORT = {"ddp.py": "tests/interop/bin/ddp.py", "ports.py": "launcher_core/hooks/ports.py"}
 """Files that a page names after it has said in which folder."""
-EXAMPLES = {"launcher_states.py", "launcher_drain.py", "launcher_alone.py"}
+EXAMPLES = {"launcher_states.py", "test_launcher_states.py", "launcher_drain.py", "launcher_alone.py"}
 """Files that the tutorial's reader writes."""
 FOLDERS = (".", "launcher_core", "tests", "tests/interop")
 

@@ -190,6 +190,15 @@ def test_with_an_unusable_error_file_stderr_is_read_and_the_problem_kept(tmp_pat
     assert read.problem.startswith(f"the error file {path} cannot be used: it is cut short or not JSON")
 
 
+@pytest.mark.parametrize(("exit_code", "raised"), [(1, True), (120, True), (5, False), (255, False), (0, False)])
+def test_an_exception_that_was_printed_is_the_cause_only_if_python_ended_as_it_does_then(
+    exit_code: int, raised: bool
+) -> None:
+    printed = find_exception(stderr("logged"))
+    read = read_failure(0, ProcessFailure(0, 17, exit_code, "", at=2.5, stderr_tail=stderr("logged")))
+    assert (read.error, read.seen) == ((printed, None) if raised else (None, printed))
+
+
 @pytest.mark.parametrize(("exit_code", "found"), [(1, True), (-6, True), (-11, True), (-9, False), (-15, False)])
 def test_an_old_traceback_does_not_explain_a_kill_from_outside(exit_code: int, found: bool) -> None:
     read = read_failure(0, ProcessFailure(0, 17, exit_code, "", at=2.5, stderr_tail=stderr("logged")))

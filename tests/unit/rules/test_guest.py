@@ -17,7 +17,7 @@ from launcher_core.rules.protocol import MAGIC, frame
 
 def test_it_opens_with_the_magic_and_answers_the_challenge_with_its_job():
     host = Host(Guest(WHERE))
-    host.guest.connected()
+    host.guest.connected(0)
     assert bytes(host.guest.outbox) == MAGIC
 
     host.says(0, "challenge", nonce="yours", token=False)
@@ -46,7 +46,7 @@ def test_who_asks_for_a_place_later_is_heard_then():
 def test_a_conversation_that_comes_byte_by_byte_is_the_same():
     guest = Guest(WHERE)
     guest.join(NODE, 0)
-    guest.connected("10.0.0.1")
+    guest.connected(0, "10.0.0.1")
     stream = frame("challenge", nonce="n", token=False) + frame(
         "welcome", silence=1.5, interval=0.5, nonce="", proof=""
     )
@@ -78,6 +78,57 @@ def test_news_before_the_welcome_are_not_believed():
 
     assert host.says(0, "seat", **SEAT) == host.says(0, "end", succeeded=False, reason="x") == []
     assert host.guest.stage is Stage.GREETING
+
+
+# --- a greeting that nobody answers ----------------------------------------------------------------------
+
+
+def test_an_unanswered_greeting_is_given_up_and_tried_on_another_connection():
+    host = Host(Guest(WHERE))
+    host.guest.join(NODE, 0)
+    host.guest.connected(1)
+    assert (host.guest.alarm, host.guest.tick(10.9)) == (11, [])
+
+    text = "host:29400 takes connections, and did not answer in 10 s; trying again"
+    assert host.guest.tick(11) == [Waiting(0, 2, 4, text, 49.0, "this node gives up")]
+    assert (host.guest.stage, bytes(host.guest.outbox), host.guest.alarm) == (Stage.APART, b"", 60)
+
+    host.greets(11)
+    assert host.welcomes(11.2) == []
+    assert (host.guest.stage, host.guest.join_by) == (Stage.HEARD, 60)
+
+
+def test_a_host_that_asks_and_then_falls_silent_has_not_answered():
+    host = Host(Guest(WHERE))
+    host.guest.join(NODE, 0)
+    host.greets(0)
+    host.says(9, "challenge", nonce="yours", token=False)
+
+    assert [type(one) for one in host.welcomes(10)] == [Waiting]
+    assert not host.guest.known
+
+
+def test_a_host_that_was_there_gets_two_attempts_before_it_is_lost():
+    host = seated(10)
+    host.guest.broke("it was reset", 11)
+    host.guest.join(NODE, 11)
+    host.guest.connected(11)
+    text = "host:29400 takes connections, and did not answer in 2.25 s; trying again"
+    assert host.guest.tick(13.25) == [Waiting(0, 2, 4, text, 2.25, "this node gives up")]
+
+    host.guest.connected(13.25)
+    with pytest.raises(HostLostError):
+        host.guest.tick(15.5)
+
+
+def test_long_patience_with_a_lost_host_is_not_spent_on_one_greeting():
+    host = Host(Guest(WHERE._replace(host_loss=100)))
+    host.greets(0)
+    host.welcomes(0)
+    host.guest.broke("it was reset", 1)
+    host.guest.connected(1)
+
+    assert (host.guest.tick(11), host.guest.stage) == ([], Stage.APART)  # it asked for no place: nothing to say
 
 
 # --- the token -------------------------------------------------------------------------------------------
@@ -120,7 +171,7 @@ def test_a_host_that_cannot_prove_it_is_not_the_host(welcome):
 
 def test_a_host_that_asks_for_no_token_is_left_before_anything_is_shown():
     host = Host(Guest(SECRET))
-    host.guest.connected()
+    host.guest.connected(0)
 
     with pytest.raises(UsageError, match="asks for no token, and this agent has one"):
         host.says(0, "challenge", nonce="yours", token=False)
@@ -129,7 +180,7 @@ def test_a_host_that_asks_for_no_token_is_left_before_anything_is_shown():
 
 def test_an_agent_without_a_token_says_hello_so_that_the_host_can_refuse_it_by_name():
     host = Host(Guest(WHERE))
-    host.guest.connected()
+    host.guest.connected(0)
     host.says(0, "challenge", nonce="yours", token=True)
 
     assert [set(one) for one in host.hears()] == [{"type", "run_id", "nonce"}]
@@ -190,7 +241,7 @@ def test_a_broken_connection_cuts_off_at_once():
 
 def test_what_never_answered_as_an_agent_is_none():
     host = Host(Guest(WHERE))
-    host.guest.connected()
+    host.guest.connected(0)
 
     with pytest.raises(RendezvousConnectionError, match=r"does not answer as an agent does \(it closed\)"):
         host.guest.broke("it closed", 0)
@@ -215,7 +266,7 @@ def test_the_patience_with_a_silent_host_counts_from_its_last_answer():
 def test_connections_that_lead_nowhere_do_not_renew_the_patience():
     host = seated(10)
     host.guest.broke("it was reset", 11)
-    host.guest.connected()
+    host.guest.connected(14)
     host.guest.broke("it closed the connection", 15)
 
     with pytest.raises(HostLostError):
@@ -294,7 +345,7 @@ def test_too_few_nodes_end_the_wait_with_the_hosts_last_word():
 def test_a_host_that_never_answers_is_no_agent_when_the_time_is_over():
     host = Host(Guest(WHERE))
     host.guest.join(NODE, 0)
-    host.guest.connected()
+    host.guest.connected(0)
 
     with pytest.raises(RendezvousConnectionError, match="nothing in 60 s"):
         host.guest.tick(60)

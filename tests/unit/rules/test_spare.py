@@ -15,7 +15,7 @@ SHORT = frame("waiting", have=1, low=2, high=2, detail="1 more needed", seconds_
 @pytest.fixture
 def spare():
     guest = Guest(Where("host", 1, "job", 2, 2, join_timeout=60, interval=1000, silence=3000))
-    guest.connected()
+    guest.connected(0)
     guest.receive(frame("challenge", nonce="", token=False), 0)
     guest.receive(frame("welcome", silence=3000, interval=1000, nonce="", proof=""), 0)
     guest.join(Node("a", "a", 1), 0)

@@ -137,6 +137,33 @@ def test_an_end_without_an_exception_is_explained(exit_code: int, cause: str) ->
     assert told(failed(0, exit_code=exit_code)).split("\n")[2] == f"  cause    {cause}"
 
 
+def test_an_exception_that_was_handled_is_named_but_not_blamed() -> None:
+    handled = stderr("no_message") + "INFO giving up\n"
+    story = told(failed(0, exit_code=5, stderr=handled, seen=find_exception(handled)))
+    assert story.split("\n")[0] == "train.py FAILED: rank 0 on node-3 ended with exit code 5"
+    assert story.split("\n")[2] == (
+        "  cause    exit code 5: an uncaught exception would be exit code 1; the last exception in its output, which "
+        "it may have handled, is AssertionError"
+    )
+    assert section(story, "traceback") == ""
+    assert "AssertionError\n    INFO giving up" in section(story, "end of its stderr")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"),
+    [
+        (1, "No module named nosuch"),
+        (1, "No module named json.__main__; 'json' is a package and cannot be directly executed"),
+        (1, "Error while finding module specification for 'no.such' (ModuleNotFoundError: No module named 'no')"),
+        (2, "can't open file '/no/such.py': [Errno 2] No such file or directory"),
+        (1, "can't find '__main__' module in '/tmp'"),
+    ],
+)
+def test_a_program_that_python_did_not_find_is_the_cause(exit_code: int, said: str) -> None:
+    story = told(failed(0, exit_code=exit_code, stderr=f"/usr/bin/python3: {said}\n"))
+    assert story.split("\n")[2] == f"  cause    exit code {exit_code}: Python found nothing to run: {said}"
+
+
 def test_a_text_in_the_error_file_is_the_cause() -> None:
     text = told(failed(0, message="out of disk space", error_file="/logs/0/error.json"))
     assert text == (

@@ -62,6 +62,7 @@ class DirectoryHandler:
         return os.path.exists(os.path.join(self._job, "closed"))
 
     def set_closed(self):
+        os.makedirs(self._job, exist_ok=True)
         with open(os.path.join(self._job, "closed"), "w"):
             pass
 

@@ -21,12 +21,15 @@ class OneFileEach:
 
     def __init__(self, root):
         self.root_log_dir = os.path.abspath(root)
+        self._starts = 0
 
     def reify(self, envs):
-        """The files of one start; a later start appends to them."""
-        os.makedirs(self.root_log_dir, exist_ok=True)
-        files = {rank: os.path.join(self.root_log_dir, f"worker{rank}.txt") for rank in envs}
-        errors = {rank: os.path.join(self.root_log_dir, f"error{rank}.json") for rank in envs}
+        """The files of one start; a later one has a directory of its own."""
+        folder = os.path.join(self.root_log_dir, f"start{self._starts}" if self._starts else "")
+        self._starts += 1
+        os.makedirs(folder, exist_ok=True)
+        files = {rank: os.path.join(folder, f"worker{rank}.txt") for rank in envs}
+        errors = {rank: os.path.join(folder, f"error{rank}.json") for rank in envs}
         for rank, env in envs.items():
             env["TORCHELASTIC_ERROR_FILE"] = errors[rank]
         return SimpleNamespace(

@@ -82,6 +82,26 @@ class Alarm:
         note("watch stopped")
 
 
+class Blind:
+    """A watch that raises what $OUTSIDE_RAISES says, when it is started or stopped."""
+
+    @hookimpl
+    def launcher_make_watch(self):
+        return self
+
+    def start(self, pids, alarm):
+        self._do("start")
+
+    def stop(self):
+        self._do("stop")
+
+    def _do(self, what):
+        note(what)
+        when, _, error = os.environ["OUTSIDE_RAISES"].partition(" ")
+        if when == what:
+            raise {"ValueError": ValueError, "KeyError": KeyError}[error]("no sensor")
+
+
 class Numbers:
     """Forgets that variables are texts."""
 
@@ -100,3 +120,4 @@ no_second_chance = NoSecondChance()
 confused = Confused()
 variables = Variables()
 watch = Alarm()
+blind = Blind()

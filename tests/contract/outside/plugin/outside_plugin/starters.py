@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 from launcher_core import hookimpl
@@ -21,6 +22,8 @@ class Popening:
         return self
 
     def start(self, command, env, streams):
+        if not command.argv:
+            raise ValueError("outside-popen starts commands, and this is none")
         process = subprocess.Popen(
             command.argv,
             env={**env, "STARTED_BY": "outside-popen"},
@@ -28,11 +31,19 @@ class Popening:
             stdout=streams.stdout,
             stderr=streams.stderr,
             start_new_session=True,
+            preexec_fn=reset_signals,
         )
         return PopenChild(process)
 
     def close(self):
         note("starter closed")
+
+
+def reset_signals():
+    """Undo what the launcher does about signals, in the worker."""
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 class PopenChild:

@@ -1,0 +1,213 @@
+"""One node: a clerk, the agent it serves, and that agent's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from launcher_core.model.job import Node, Place
+from launcher_core.model.news import Cut, Formed, News, Over, Regroup
+from launcher_core.rules.clerk import Clerk, Errand
+from launcher_core.rules.register import Address
+from shared.backends import Cut as CutOff
+from shared.backends import LeasedView, View
+
+if TYPE_CHECKING:
+    from shared.world import World
+
+
+class Member:
+    """Its workers run from Formed until they were stopped. `held_up` is set by a fault: nothing of it runs."""
+
+    def __init__(self, world: World, name: str, clerk: Clerk) -> None:
+        self.world = world
+        self.clerk = clerk
+        self.view = LeasedView(world.memory) if clerk.leased else View(world.memory)
+        self.node = Node(name, f"host-{name}", world.random.choice((1, 2)))
+        self.running: Place | None = None
+        self.rounds: list[int] = []
+        self.over: Over | None = None
+        self.dead = self.held_up = False
+        self.departed = False
+        """Whether its last errand was done."""
+        self._held_up_in: Place | None = None
+        self._errand: Errand | None = None
+        self._again = False
+        self._later: list[Callable[[], Any]] = []
+        self.rejoin()
+        world.after(0.0, self.look)
+        world.after(0.0, self.beat)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it takes part no more."""
+        return self.dead or self.over is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it could not end its workers in time, because nothing of it ran."""
+        return self.held_up or (self.running is not None and self.running is self._held_up_in)
+
+    def say(self, what: str) -> None:
+        """Note it in the history."""
+        self.world.say(f"{self.node.id}: {what}")
+
+    def when_up(self, act: Callable[[], Any]) -> None:
+        """Act now, or once it is not held up any more."""
+        if self.held_up:
+            self._later.append(act)
+        elif not self.dead:
+            act()
+
+    def go_on(self) -> None:
+        """It is not held up any more."""
+        self.held_up = False
+        self._held_up_in = self.running
+        later, self._later = self._later, []
+        for act in later:
+            self.when_up(act)
+
+    # --- what its threads do ----------------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """The backend's own sign of life."""
+        if isinstance(self.view, LeasedView) and not self.gone:
+            self.view.beat()
+            self.world.after(self.world.memory.lease / 6, lambda: self.when_up(self.beat))
+
+    def watch_lease(self) -> None:
+        """What the thread does that watches over the lease."""
+        if self.gone:
+            return
+        self._hear(self.clerk.lapse(self.world.now, self._held()))
+        if self.clerk.holds:
+            left = self.clerk.lapses_at(self._held()) - self.world.now
+            self.world.after(max(0.001, left), lambda: self.when_up(self.watch_lease))
+
+    def _held(self) -> float | None:
+        return self.view.held_since() if isinstance(self.view, LeasedView) else None
+
+    def look(self) -> None:
+        """Run an errand, one call after the other, and what others do in between."""
+        if self.gone:
+            return
+        if self._errand is not None:
+            self._again = True
+            return
+        self._again = False
+        self._errand = self.clerk.sync(self.world.now, self._serve)
+        self._go_on_errand(None)
+
+    def _serve(self, round: int) -> Address:
+        return Address(round, self.node.name, 1)
+
+    def _go_on_errand(self, answer: Any) -> None:
+        assert self._errand is not None
+        try:
+            call = self._errand.send(answer)
+        except StopIteration as end:
+            self._errand = None
+            self._done(end.value)
+            return
+        errand = self._errand
+        self.world.after(self.world.latency(), lambda: self.when_up(lambda: self._make(call, errand)))
+
+    def _make(self, call: Any, errand: Errand) -> None:
+        if errand is not self._errand:
+            return
+        try:
+            answer = getattr(self.view, call.method)(*call.args)
+        except CutOff:
+            self._errand = None
+            self.world.after(0.2, lambda: self.when_up(self.look))
+            return
+        self.world.after(self.world.latency(), lambda: self.when_up(lambda: self._answer(answer, errand)))
+
+    def _answer(self, answer: Any, errand: Errand) -> None:
+        if errand is self._errand:
+            self._go_on_errand(answer)
+
+    def _done(self, register: Any) -> None:
+        if register is None:
+            self.world.after(self.world.random.uniform(0.0, 0.05), lambda: self.when_up(self.look))
+            return
+        self._hear(self.clerk.notice(register))
+        self.clerk.waiting(register, self.world.now)
+        if not self.gone:
+            due = max(0.001, min(self.world.pause, self.clerk.alarm - self.world.now))
+            self.world.after(0.001 if self._again else due, lambda: self.when_up(self.look))
+
+    # --- what its agent does ----------------------------------------------------------------------------
+
+    def rejoin(self) -> None:
+        """Ask for a place."""
+        self.clerk.join(self.node, self.world.now)
+
+    def _hear(self, news: list[News]) -> None:
+        for one in news:
+            self.say(repr(one)[:150])
+            if isinstance(one, Formed):
+                self._start(one.place)
+            elif isinstance(one, Cut):
+                self._stop(0.05)
+            elif isinstance(one, Regroup):
+                self._stop(self.world.random.uniform(0.0, 0.5))
+            elif isinstance(one, Over):
+                self.over, self.running = one, None
+                self._depart()
+
+    def _start(self, place: Place) -> None:
+        self.world.check_start(self, place)
+        self.running = place
+        self.world.after(0.0, lambda: self.when_up(self.watch_lease))
+        self.rounds.append(place.round)
+        fails = self.world.random.random() < self.world.failures
+        self.world.after(
+            self.world.random.uniform(0.5, self.world.longest),
+            lambda: self.when_up(lambda: self._workers_end(place, fails)),
+        )
+
+    def _workers_end(self, place: Place, fails: bool) -> None:
+        if self.running is not place or not self.clerk.holds:
+            return
+        if fails and not self.world.calm:
+            self.world.failed_rounds.add((self.world.jobs, place.round))
+            self.say(f"fails in round {place.round}")
+            self.running = None
+            self.clerk.failed(place.round, f"{self.node.id} failed")
+        else:
+            self.running = None
+            self.clerk.finished(place.round)
+        self.look()
+
+    def _stop(self, seconds: float) -> None:
+        def stopped() -> None:
+            self.running = None
+            if not self.gone:
+                self.rejoin()
+                self.look()
+
+        self.world.after(seconds, lambda: self.when_up(stopped))
+
+    def leave(self) -> None:
+        """A signal: its workers are stopped, and it goes."""
+        self.running = None
+        self.over = Over(False, "left")
+        self.clerk.leave("it was told to stop")
+        self._depart()
+
+    def _depart(self) -> None:
+        """Its last errand, in one go; given up when there is no way."""
+        self._errand = None
+        for _ in range(20):
+            errand, answer = self.clerk.depart(self.world.now), None
+            try:
+                while True:
+                    call = errand.send(answer)
+                    answer = getattr(self.view, call.method)(*call.args)
+            except StopIteration as end:
+                self.departed = end.value is not None
+                if self.departed:
+                    return
+            except CutOff:
+                return
