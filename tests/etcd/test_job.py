@@ -23,6 +23,7 @@ def test_two_nodes_meet(launcher: Launcher, etcd: Cluster, tmp_path: Path) -> No
 
     assert [end.code for end in ends] == [0, 0], ends
     assert {file.name for file in notes.iterdir()} == {"0of4", "1of4", "2of4", "3of4"}
+    assert etcd.keys() == []
 
 
 def test_an_etcd_that_comes_up_later_is_waited_for(launcher: Launcher, tmp_path: Path) -> None:
