@@ -13,6 +13,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -61,6 +62,8 @@ class Cluster:
             make_certificates(folder, self.address)
 
     def __enter__(self) -> Cluster:
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # etcd waits for the disk at each write
+        self.data = Path(tempfile.mkdtemp(prefix="etcd-", dir=memory))
         try:
             for index in range(self.size):
                 self.start(index)
@@ -75,6 +78,7 @@ class Cluster:
         for process in self._processes.values():
             process.kill()
             process.wait(10)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     @property
     def endpoint(self) -> str:
@@ -90,7 +94,7 @@ class Cluster:
         client, peer = f"{scheme}://{self.host(index)}", f"http://{self.address}:{2380 + 10 * index}"
         everyone = ",".join(f"m{one}=http://{self.address}:{2380 + 10 * one}" for one in range(self.size))
         command = [
-            self._binary, "--name", f"m{index}", "--data-dir", str(self.folder / f"m{index}"),
+            self._binary, "--name", f"m{index}", "--data-dir", str(self.data / f"m{index}"),
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
             "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple", *self.flags,
@@ -103,7 +107,13 @@ class Cluster:
             self._processes[index] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def signal(self, index: int, signum: int) -> None:
-        self._processes[index].send_signal(signum)
+        """Signal a member; one that is to stop has stopped then."""
+        process = self._processes[index]
+        process.send_signal(signum)
+        if signum == signal.SIGSTOP:
+            threads = Path(f"/proc/{process.pid}/task").glob("*/stat")
+            for thread in threads:
+                until(lambda thread=thread: thread.read_text().rpartition(")")[2].split()[0] == "T", "it stops", 10)
 
     def kill(self, index: int) -> None:
         """Kill a member, and wait until it is gone."""

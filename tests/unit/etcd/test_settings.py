@@ -58,7 +58,7 @@ def test_an_endpoint_that_names_none_is_a_value_error(endpoint: str, conf: dict[
 
 
 def test_times_follow_the_lease() -> None:
-    register = register_of(params("one", lease_ttl="4"))
+    register = register_of(params("one,two", lease_ttl="4"))
 
     access = register._gateway.access
     assert (access.request_timeout, access.call_timeout, access.connect_timeout) == (1.0, 2.0, 30.0)
