@@ -361,3 +361,15 @@ class TestTellsNoEntries(LeaseKit):
             watchers, self.register.watchers = self.register.watchers, []
             super().enter(id, entry)
             self.register.watchers = watchers
+
+
+class TestForgetsInTheEnd(Kit):
+    """Has the state for so many swaps only, as where it expires."""
+
+    caught_by = "test_calls_that_fail_and_answers_that_are_lost_cost_time_and_nothing_else"
+
+    class backend(Backend):
+        def set_state(self, state, token=None):
+            if self.register.token == 14:
+                self.register.state, self.register.token = None, 15
+            return super().set_state(state, token)
