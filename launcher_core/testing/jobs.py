@@ -25,7 +25,7 @@ TICK = 0.05
 LEASE = 4.0
 """Seconds of reckoned time after which a silent node is lost, where the backend keeps no entries."""
 LAST_CALL = 0.5
-LONGEST = 120.0
+LONGEST = 60.0
 """Seconds of reckoned time within which everything has to happen."""
 FAULTY = ("get_state", "set_state", "enter", "entries", "leads")
 
