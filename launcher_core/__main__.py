@@ -81,7 +81,19 @@ def _words(error: Exception) -> str:
     from launcher_core.cli import say
     from launcher_core.errors import ChildFailedError
 
-    return str(error) if isinstance(error, ChildFailedError) else say.usage_error(error)
+    if isinstance(error, ChildFailedError):
+        return str(error)
+    text = say.usage_error(error)
+    return f"{text}; {say.DIRECTORY_IS_GONE}" if "no such" in text.lower() and _directory_is_gone() else text
+
+
+def _directory_is_gone() -> bool:
+    """Whether the working directory has been removed, so that no relative path leads anywhere."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def _complain(text: str) -> None:

@@ -308,6 +308,10 @@ def closest(word: str, known: Sequence[str], likeness: float = 0.6) -> str | Non
 
 # --- --dry-run -------------------------------------------------------------------------------------------
 
+DIRECTORY_IS_GONE = (
+    "the current directory has been removed: change to one that exists, also if there is a new one of its name"
+)
+
 PLAN_NOTICES = "Notices"
 PLAN_SETTINGS = "Settings"
 PLAN_PLUGINS = "Plugins"

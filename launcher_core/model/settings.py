@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from launcher_core.errors import UsageError
 from launcher_core.model.logs import Std, StdChoice
 
 DEFAULT_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"
+RDZV_CONF = "--rdzv-conf"
 TRUE_TEXTS = ("1", "true", "t", "yes", "y")
 FALSE_TEXTS = ("0", "false", "f", "no", "n")
 
@@ -110,7 +112,7 @@ class RendezvousParameters:
         return self.config.get(key, default)
 
     def get_as_bool(self, key: str, default: bool | None = None) -> bool | None:
-        """The value of `key` as a bool; raises ValueError when it is neither yes nor no."""
+        """The value of `key` as a bool; raises UsageError, a ValueError, when it is neither yes nor no."""
         value = self.get(key, default)
         if value is None or isinstance(value, bool):
             return value
@@ -119,25 +121,25 @@ class RendezvousParameters:
             return True
         if text in FALSE_TEXTS:
             return False
-        raise ValueError(f"{key}={value!r}: write one of {', '.join(TRUE_TEXTS + FALSE_TEXTS)}")
+        raise UsageError(f"{RDZV_CONF} {key}={value!r}: write one of {', '.join(TRUE_TEXTS + FALSE_TEXTS)}")
 
     def get_as_seconds(self, key: str, default: float) -> float:
-        """The value of `key` as seconds, LONGEST at most; raises ValueError unless it is a finite number above 0."""
+        """The value of `key` as seconds, LONGEST at most; raises UsageError unless it is a finite number above 0."""
         text = self.get(key, default)
         try:
             value = float(text)
         except (TypeError, ValueError):
             value = -1.0
         if not 0 < value < float("inf"):
-            raise ValueError(f"{key}={text!r}: write a number of seconds above 0")
+            raise UsageError(f"{RDZV_CONF} {key}={text!r}: write a number of seconds above 0")
         return min(value, LONGEST)
 
     def get_as_int(self, key: str, default: int | None = None) -> int | None:
-        """The value of `key` as an int; raises ValueError when it is not one."""
+        """The value of `key` as an int; raises UsageError when it is not one."""
         value = self.get(key, default)
         if value is None:
             return None
         try:
             return int(value)
-        except ValueError as error:
-            raise ValueError(f"{key}={value!r}: write a whole number") from error
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{RDZV_CONF} {key}={value!r}: write a whole number") from error

@@ -72,16 +72,19 @@ class Clerk:
         self._word: Word | None = None
         self._waits = False
         """Whether a place was asked for and not given yet."""
+        self._is_spare = False
+        """Whether the round that runs is known to have no place for this node."""
         self._place: Place | None = None
         self._past = (-1, 0)
         self._join_by = NEVER
         self._next_line = NEVER
-        self._next_beat = -NEVER
+        self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
         self._seen: dict[str, tuple[int, float]] = {}
         """Node id -> its newest sign of life, and since when it has been that."""
         self._known: dict[str, tuple[bytes, Word]] = {}
+        self._read_last: tuple[bytes, Register] | None = None
         self._entered = b""
         """What this node's entry was last made to say."""
         self._led = False
@@ -108,7 +111,7 @@ class Clerk:
 
     def join(self, node: Node, now: float) -> None:
         """Ask for a place in the next round."""
-        self._place, self._waits = None, True
+        self._place, self._waits, self._is_spare = None, True, False
         self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
         self._say("join", *self._past, node=node)
 
@@ -153,7 +156,7 @@ class Clerk:
         `serve` returns where the workers of a round meet, once this node has its rank 0.
         """
         yield from self._enter()
-        register, token = _found((yield Call("get_state")))
+        register, token = self._found((yield Call("get_state")))
         leads = self.leased and (yield Call("leads"))
         entries: Mapping[str, bytes] = (yield Call("entries")) if leads else {}
         fresh = register
@@ -176,7 +179,7 @@ class Clerk:
 
     def depart(self, now: float) -> Errand:
         """Say this node's last word, and take away what it has put up."""
-        register, token = _found((yield Call("get_state")))
+        register, token = self._found((yield Call("get_state")))
         fresh = self._with_last_word(register, now)
         if not self.leased:
             beats = {id: count for id, count in fresh.beats.items() if id != self.me}
@@ -187,12 +190,19 @@ class Clerk:
             yield Call("withdraw")
         return fresh
 
+    def _found(self, answer: tuple[bytes, Any] | None) -> tuple[Register, Any]:
+        if answer is None:
+            return Register(), None
+        if self._read_last is None or self._read_last[0] != answer[0]:
+            self._read_last = answer[0], decode(answer[0])
+        return self._read_last[1], answer[1]
+
     def _enter(self) -> Generator[Call, Any, None]:
         """See to it that this node's entry stands and says its newest word."""
         if not self.leased or self._word is None:
             return
         gone = self._entered != b"" and (yield Call("held_since")) == -NEVER
-        if gone and self._word.say == "join" and not self._waits:
+        if gone and not self._speaks:
             return  # its workers are being killed; then the agent asks again
         if gone:
             self._renew()
@@ -200,6 +210,11 @@ class Clerk:
         if gone or entry != self._entered:
             yield Call("enter", (self.me, entry))
             self._entered = entry
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether this node's word still stands when others have forgotten it: not one that was granted already."""
+        return self._word is not None and (self._waits or self._word.say != "join")
 
     def _renew(self) -> None:
         """Say the same again, because what others made of it is gone."""
@@ -209,7 +224,8 @@ class Clerk:
     def _fold(self, register: Register, now: float) -> Register:
         """The register with this node's word and sign of life in it; each node does so for itself."""
         assert self._word is not None
-        register = self._taken_in(register, [self._word], self._living(register, now), now)
+        words = [self._word] if self._speaks else []
+        register = self._taken_in(register, words, self._living(register, now), now)
         known = members(register.round)
         beats = {id: count for id, count in register.beats.items() if id in known}
         beats[self.me] = register.beats.get(self.me, 0) + (now >= self._next_beat or self.me not in register.beats)
@@ -313,6 +329,7 @@ class Clerk:
         place = seat_of(register, self.me)
         if place is not None:
             self._place, self._past, self._waits = place, (place.round, place.restarts), False
+            self._is_spare = False
             self._join_by = self._next_line = NEVER
             return [Formed(place)]
         if round.phase is Phase.GATHERING and self.me not in round.here.ids:
@@ -324,18 +341,27 @@ class Clerk:
         if not self._waits:
             return []
         round, limits = register.round, self.terms.limits
-        spare = round.phase is Phase.RUNNING and self.me not in round.seated.ids
-        if spare:
-            self._join_by = NEVER  # a spare waits as long as the job runs
-        elif self._join_by == NEVER:
-            self._join_by = now + self.terms.join_timeout
+        if round.phase is Phase.RUNNING and self.me in round.here.ids:
+            return self._parked()
+        if self._is_spare:
+            self._is_spare = False
+            self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
         if now < self._next_line:
             return []
         self._next_line = now + WAITING_EVERY
-        if spare:
-            return [Waiting(limits.high, limits.low, limits.high, "the job is full; this node is a spare")]
-        detail = rounds.missing(round, limits)
-        return [Waiting(len(round.here), limits.low, limits.high, detail, self._join_by - now, "this node gives up")]
+        have, detail = len(round.here), rounds.missing(round, limits)
+        if self.me in round.seated.ids and round.phase is Phase.RUNNING:
+            have, detail = len(round.seated), f"{round.seated[0].name} has not said yet where their workers meet"
+        return [Waiting(have, limits.low, limits.high, detail, self._join_by - now, "this node gives up")]
+
+    def _parked(self) -> list[News]:
+        """Told once, for this may last as long as the job."""
+        if self._is_spare:
+            return []
+        self._is_spare = True
+        self._join_by = self._next_line = NEVER
+        limits = self.terms.limits
+        return [Waiting(limits.high, limits.low, limits.high, "the job is full; this node is a spare")]
 
     def too_late(self, now: float) -> bool:
         """Whether the time for a round to form is over."""
@@ -349,10 +375,6 @@ class Clerk:
         return [Regroup(place.round, round.reason, restart, round.restarts, self.terms.limits.max_restarts)]
 
 
-def _found(answer: tuple[bytes, Any] | None) -> tuple[Register, Any]:
-    return (Register(), None) if answer is None else (decode(answer[0]), answer[1])
-
-
 def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
     return answer is not None and answer[2]
 
@@ -360,7 +382,7 @@ def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
 def _news_in(register: Register) -> Any:
     """What of a register somebody waits for."""
     round = register.round
-    return round.number, round.phase, round.restarts, register.address
+    return round.number, round.phase, round.restarts, round.deadline, register.address
 
 
 def _change(word: Word) -> Change:

@@ -70,23 +70,15 @@ def _over_register(backend: RendezvousBackend, params: RendezvousParameters, sto
     from launcher_core.rules.round import Limits
     from launcher_core.runtime.register_meeting import RegisterMeeting
 
-    try:
-        silence = params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3)
-        terms = Terms(
-            Limits(
-                params.min_nodes,
-                params.max_nodes,
-                params.get_as_seconds("last_call_timeout", 30),
-                int(params.get("max_restarts", 0)),
-            ),
-            params.get_as_seconds("join_timeout", 600),
-            float(getattr(backend, "lease_seconds", silence)),
-        )
-        poll = params.get_as_seconds("poll_interval", 0.2)
-    except ValueError as error:
-        raise UsageError(f"--rdzv-conf: {error}") from error
+    silence = params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3)
+    last_call = params.get_as_seconds("last_call_timeout", 30)
+    terms = Terms(
+        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+        params.get_as_seconds("join_timeout", 600),
+        float(getattr(backend, "lease_seconds", silence)),
+    )
     clerk = Clerk(terms, params.get("assign"), leased=hasattr(backend, "enter"))
-    return RegisterMeeting(backend, store, clerk, poll, params.local_addr)
+    return RegisterMeeting(backend, store, clerk, params.get_as_seconds("poll_interval", 0.2), params.local_addr)
 
 
 def _as_meeting(made: Any, config: LaunchConfig, chosen: Plugin) -> Meeting:

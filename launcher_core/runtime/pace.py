@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from launcher_core.errors import UsageError
 from launcher_core.model.settings import LONGEST, RendezvousParameters
 from launcher_core.rules.worker_env import TOKEN_VARIABLE
 
@@ -30,14 +31,14 @@ class Pace(NamedTuple):
 
 
 def pace_of(params: RendezvousParameters) -> Pace:
-    """As the parameters say. Raises ValueError."""
+    """As the parameters say. Raises UsageError."""
     interval = params.get_as_seconds("keep_alive_interval", 0.5)
     silence = min(interval * params.get_as_seconds("keep_alive_max_attempt", 3), LONGEST)
     return Pace(interval, silence, silence / 3, max(params.get_as_seconds("host_loss_timeout", 4.5), 2 * silence))
 
 
 def secret(params: RendezvousParameters) -> bytes:
-    """What agents prove to know; b"" for nothing. Raises ValueError when it was promised and is not there."""
+    """What agents prove to know; b"" for nothing. Raises UsageError when it was promised and is not there."""
     path = params.get("token_file")
     if path is None:
         return os.environ.get(TOKEN_VARIABLE, "").encode()
@@ -45,7 +46,7 @@ def secret(params: RendezvousParameters) -> bytes:
         with open(path, "rb") as file:
             token = file.read(4096).strip()
     except OSError as error:
-        raise ValueError(f"token_file={path}: {error.strerror}") from error
+        raise UsageError(f"--rdzv-conf token_file={path}: {error.strerror}") from error
     if not token:
-        raise ValueError(f"token_file={path}: the file is empty")
+        raise UsageError(f"--rdzv-conf token_file={path}: the file is empty")
     return token

@@ -186,7 +186,7 @@ class RegisterMeeting:
 
     def _step(self) -> None:
         try:
-            self._sync()
+            register = self._sync()
         except _TRANSIENT as error:
             now = monotonic()
             if self._reached_at is None:
@@ -198,6 +198,8 @@ class RegisterMeeting:
             self._sleep(RETRY)
         else:
             self._next_line = 0.0
+            if register is not None:
+                self._notice(register)
 
     def _say_unreachable(self, error: Exception, left: float, now: float) -> None:
         if now >= self._next_line:
@@ -211,17 +213,16 @@ class RegisterMeeting:
             if not self._closing:
                 self._turn.wait(seconds)
 
-    def _sync(self) -> None:
-        """Have the clerk fold what there is to say into the register, and tell the agent what the register says."""
+    def _sync(self) -> Register | None:
+        """Have the clerk fold what there is to say into the register; the register, None when there is nothing."""
         for attempt in range(SWAPS):
             with self._turn:
                 if not self._clerk.me or self._clerk.ended:
-                    return
+                    return None
             register = self._run_errand(self._clerk.sync(monotonic(), self._serve))
             if register is not None:
                 self._reached_at = monotonic()
-                self._notice(register)
-                return
+                return register
             self._sleep(random.uniform(0.0, min(0.5, 0.005 * 2**attempt)))  # before reading, never after
         raise RendezvousConnectionError(f"{SWAPS} swaps in a row were lost at {self._backend.name}")
 
@@ -255,6 +256,7 @@ class RegisterMeeting:
         return self._address
 
     def _notice(self, register: Register) -> None:
+        """Tell the agent what the register says."""
         now = monotonic()
         if not self._can_meet(register, now):
             self._sleep(RETRY)

@@ -8,6 +8,7 @@ written here, and what torch wrote is read here.
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 
 TYPE_CHECKING = False  # not typing's: importing typing costs more than everything else in this package
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "TORCHELASTIC_ERROR_FILE"
 """Environment variable that tells a worker where its error file goes; unset or empty: nowhere."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OURS = ("launcher_core", "launcher_plugins", "runpy")
 
 NOT_AVAILABLE = "<N/A>"
@@ -73,7 +75,10 @@ def with_error_code(data: Mapping[str, Any], code: int) -> dict[str, Any]:
 
 
 def write(path: str, text: str) -> None:
-    """Put the text at `path`: a reader sees the old file or the whole new one. Raises OSError."""
+    """Put the text at `path`: a reader sees the old file or the whole new one. Raises OSError.
+
+    Where that can only be done in place, a new file that could not be written is removed again.
+    """
     if _is_special(path):
         _write_in_place(path, text)
         return
@@ -81,12 +86,18 @@ def write(path: str, text: str) -> None:
     try:
         _write_in_place(draft, text)
         os.replace(draft, path)
-    except OSError:
-        # A directory without room for new names, or a single file mounted from elsewhere (how Kubernetes
+    except OSError as error:
+        if _discard(draft) and error.errno in _NO_ROOM:
+            raise  # in place there is no more room, and half a record says less than none
+        # A directory that takes no new names, or a single file mounted from elsewhere (how Kubernetes
         # offers its termination log), can still be written in place.
-        if os.path.exists(draft):
-            os.unlink(draft)
-        _write_in_place(path, text)
+        was_there = os.path.exists(path)
+        try:
+            _write_in_place(path, text)
+        except OSError:
+            if not was_there:
+                _discard(path)
+            raise
 
 
 def read(path: str) -> Reading | None:
@@ -159,6 +170,15 @@ def _text(error: BaseException) -> str:
 def _is_special(path: str) -> bool:
     """Whether renaming onto the path would destroy something: a link, a device, a pipe."""
     return os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path))
+
+
+def _discard(path: str) -> bool:
+    """Remove the file; whether there was one."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return False
+    return True
 
 
 def _write_in_place(path: str, text: str) -> None:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 CREDENTIALS = "user and password_file in --rdzv-conf, or PET_RDZV_USER and PET_RDZV_PASSWORD"
 
+DENIED = 7
+"""gRPC's code for what a user may not do."""
+
 
 class Member(NamedTuple):
     """One server of the cluster."""
@@ -43,8 +46,13 @@ def of_tls(error: ssl.SSLError, member: Member, identity: Identity) -> str | Non
     if "ALERT" in reason:
         return _refused(reason, member, identity)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"):
-        return f"{member} does not speak TLS; write http://{member} in --rdzv-endpoint, or correct the port"
+        return no_tls(member)
     return None
+
+
+def no_tls(member: Member) -> str:
+    """What to say of a server that was spoken to in TLS, but speaks plain text."""
+    return f"{member} does not speak TLS; write http://{member} in --rdzv-endpoint, or correct the port"
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, member: Member, identity: Identity) -> str:
@@ -101,7 +109,6 @@ def no_gateway(member: Member, version: str) -> str:
 
 def of_answer(code: int, text: str, member: Member, identity: Identity) -> str | None:
     """What is wrong when etcd itself refuses (`code` is gRPC's); None for an error that is none of the user's."""
-    who = f"user {identity.user!r}" if identity.user else "who gives no user"
     if "CommonName" in text:
         return (
             f"etcd at {member} takes no client certificate with a common name over HTTP while it asks for users: make "
@@ -114,12 +121,12 @@ def of_answer(code: int, text: str, member: Member, identity: Identity) -> str |
             f"etcd at {member} asks nobody who he is, so user {identity.user!r} cannot be checked; leave the user out, "
             "or run `etcdctl auth enable`"
         )
-    if "user name is empty" in text:
+    if "user name is empty" in text or (code == DENIED and not identity.user):
         return f"etcd at {member} asks for a user and a password; give {CREDENTIALS}"
-    if code == 7:
+    if code == DENIED:
         return (
-            f"etcd at {member} does not let {who} read and write below {identity.prefix}/: {text}; have "
-            f"`etcdctl role grant-permission ROLE readwrite --prefix=true {identity.prefix}/` run, or give another "
-            "prefix in --rdzv-conf"
+            f"etcd at {member} does not let user {identity.user!r} read and write below {identity.prefix}/: {text}; "
+            f"have `etcdctl role grant-permission ROLE readwrite --prefix=true {identity.prefix}/` run, or give "
+            "another prefix in --rdzv-conf"
         )
     return None

@@ -80,16 +80,14 @@ class Gateway:
         """
         end = monotonic() + (self.access.call_timeout if self._met else self.access.connect_timeout)
         tried: dict[Member, str] = {}
-        faulty: dict[Member, str] = {}
+        fault = ""
         pause, failures = 0.02, 0
         while True:
             member = self._choose()
             try:
                 return self._ask(member, path, body, end)
-            except Fault as fault:
-                faulty[member] = tried[member] = str(fault)
-                if len(faulty) == len(self.access.members):
-                    raise UsageError(next(iter(faulty.values()))) from fault
+            except Fault as error:
+                fault = tried[member] = str(error)
             except Unreached as error:
                 tried[member] = str(error)
                 if once and error.sent:
@@ -97,6 +95,8 @@ class Gateway:
                     raise Unknown(f"etcd at {member} did not say whether it wrote: {error}") from error
             self._fail(member)
             failures += 1
+            if fault and len(tried) == len(self.access.members):
+                raise UsageError(fault)
             if failures % len(self.access.members) == 0:
                 self._closing.wait(min(pause, max(0.0, end - monotonic())))
                 pause = min(pause * 2, PAUSE)
@@ -143,7 +143,8 @@ class Gateway:
             wire.cut()
 
     def leave(self) -> None:
-        """Ask another member next than the one that this thread has a connection to."""
+        """Ask another member next than the one that this thread has a connection to, and log in anew."""
+        self._token = ""
         self._fail(self._own.wire.member)
 
     @property
@@ -226,12 +227,12 @@ class Gateway:
             self._met = True
             return found
         if found is None or "code" not in found:
-            shown = data.decode(errors="replace")
-            if self._met or response.status >= http.client.INTERNAL_SERVER_ERROR:
-                self._drop(wire)
-                raise Unreached(f"HTTP {response.status}: {shown[:80].strip()}", True)
+            shown, status = " ".join(data.decode(errors="replace").split()), response.status
+            if self._met or (status >= http.client.INTERNAL_SERVER_ERROR and status != http.client.NOT_IMPLEMENTED):
+                self._drop(wire)  # a proxy says so, of a server behind it
+                raise Unreached(f"HTTP {status}: {shown[:80]}", True)
             kind = response.getheader("Content-Type", "")
-            raise Fault(stranger(wire, response.status, kind, shown, self.access.request_timeout))
+            raise Fault(stranger(wire, status, kind, shown, identity, self.access.request_timeout))
         said, code = str(found.get("message") or found.get("error")), int(found["code"])
         if "invalid auth token" in said or "revision of auth store is old" in said:
             self._token = ""

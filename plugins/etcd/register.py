@@ -14,10 +14,14 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote, unquote
 
+from launcher_core.errors import RendezvousConnectionError
 from launcher_plugins.etcd.gateway import Gateway, Unknown, octets, text
 from launcher_plugins.etcd.leases import NEVER, NOT_FOUND, Leases
 from launcher_plugins.etcd.watching import Change, Span, Watcher
 from launcher_plugins.etcd.wire import Refused
+
+TRIES = 10
+"""Of writing an entry that somebody else writes, too."""
 
 
 class EtcdRegister:
@@ -41,6 +45,8 @@ class EtcdRegister:
         """At which revision, and when, that was known to be so."""
         self._mine = b""
         self._said = b""
+        self._written = 0
+        """The revision of this node's entry."""
         self._born = 0
         """At which revision this node's entry came to be; 0 when it has put up none."""
         self._stands = False
@@ -165,22 +171,30 @@ class EtcdRegister:
         if self._stands and (self._mine, self._said) == (key, entry):
             return
         try:
-            answer = self._put(key, entry)
+            put = self._put(key, entry)
         except Refused as error:
             if error.code != NOT_FOUND:
                 raise
             self._leases.lose(self._leases.node)
-            answer = self._put(key, entry)
-        born = _pairs(answer, 1)[0].created
+            put = self._put(key, entry)
         with self._lock:
-            if born != self._born:
+            if put.created != self._born:
                 self._leading, self._ahead, self._entries = False, None, None
-            self._mine, self._said, self._born, self._stands = key, entry, born, True
+            self._mine, self._said, self._born, self._stands = key, entry, put.created, True
+            self._written = put.revision
 
-    def _put(self, key: bytes, entry: bytes) -> dict[str, Any]:
-        lease = self._leases.hold()
-        put = {"request_put": {"key": text(key), "value": text(entry), "lease": lease}}
-        return self._gateway.call("/v3/kv/txn", {"success": [put, _reading(key, values=False)]})
+    def _put(self, key: bytes, entry: bytes) -> Change:
+        """Write an entry over what is known to be there: a write that is still on its way must not undo a later one."""
+        lease, over = self._leases.hold(), self._written
+        for _ in range(TRIES):
+            answer = self._gateway.call("/v3/kv/txn", _writing(key, entry, lease, over))
+            if answer.get("succeeded"):
+                return _pairs(answer, 1)[0]
+            found = _pairs(answer, 0)
+            if found and (found[0].value, found[0].lease) == (entry, lease):
+                return found[0]
+            over = found[0].revision if found else 0
+        raise RendezvousConnectionError(f"somebody else keeps writing {key.decode()} in etcd")
 
     def held_since(self) -> float:
         """When the newest answered sign of life had been sent."""
@@ -350,6 +364,18 @@ class EtcdRegister:
 
     def _range(self, span: Span, wish: Mapping[str, Any]) -> dict[str, Any]:
         return self._gateway.call("/v3/kv/range", {"key": text(span.key), "range_end": text(span.end), **wish})
+
+
+def _writing(key: bytes, entry: bytes, lease: int, over: int) -> dict[str, Any]:
+    """A transaction that writes an entry if what is there has the revision `over`; 0: if nothing is."""
+    return {
+        "compare": [{"key": text(key), "target": "MOD", "result": "EQUAL", "mod_revision": over}],
+        "success": [
+            {"request_put": {"key": text(key), "value": text(entry), "lease": lease}},
+            _reading(key, values=False),
+        ],
+        "failure": [_reading(key)],
+    }
 
 
 def _reading(key: bytes, *, values: bool = True) -> dict[str, Any]:

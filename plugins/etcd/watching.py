@@ -16,8 +16,8 @@ from launcher_core.errors import RendezvousConnectionError
 from launcher_plugins.etcd.faults import Member
 from launcher_plugins.etcd.gateway import Gateway, octets, text
 
-PAUSE = 0.1
-"""Seconds from the end of a stream to the next."""
+PAUSES = (0.05, 1.0)
+"""Seconds from the end of a stream to the next, at first and at most."""
 
 
 class Span(NamedTuple):
@@ -86,16 +86,18 @@ class Watcher:
             self._gateway.cut(thread)
 
     def _run(self) -> None:
+        pause = PAUSES[0]
         while not self._gateway.closing:
             with self._changed:
                 spans, wanted = list(self._next), self._wanted
                 body = "".join(json.dumps(_request(span, self._next[span])) for span in spans)
             with suppress(RendezvousConnectionError):
                 self._read(spans, wanted, body.encode())
+            pause = PAUSES[0] if self.covering else min(2 * pause, PAUSES[1])
             self._standing = -1
             with self._changed:
                 if self._wanted == wanted and not self._gateway.closing:
-                    self._changed.wait(PAUSE)
+                    self._changed.wait(pause)
 
     def _read(self, spans: list[Span], wanted: int, body: bytes) -> None:
         """Read one stream until it ends, or is not wanted any more."""

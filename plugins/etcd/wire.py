@@ -150,7 +150,8 @@ def explain(error: Exception, wire: Wire, identity: Identity) -> str | None:
     """What is wrong for good when a member that was never reached behaves like this; None when it may pass."""
     member = wire.member
     if isinstance(error, ssl.SSLError):
-        return faults.of_tls(error, member, identity)
+        why = faults.of_tls(error, member, identity)
+        return why or (faults.no_tls(member) if _speaks_plain(member) else None)
     if member.scheme == "http" and isinstance(error, (ConnectionResetError, http.client.HTTPException)):
         if _speaks_tls(member):
             return faults.speaks_tls(member)
@@ -171,11 +172,25 @@ def _speaks_tls(member: Member) -> bool:
         return False
 
 
-def stranger(wire: Wire, status: int, kind: str, text: str, timeout: float) -> str:
+def _speaks_plain(member: Member) -> bool:
+    plain = http.client.HTTPConnection(member.host, member.port, timeout=1.0)
+    try:
+        plain.request("GET", "/version")
+        return plain.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        plain.close()
+
+
+def stranger(wire: Wire, status: int, kind: str, text: str, identity: Identity, timeout: float) -> str:
     """What is wrong with a member that answers as no gateway does."""
     member = wire.member
     if "HTTP request to an HTTPS server" in text:
         return faults.speaks_tls(member)
+    why = faults.of_answer(0, text, member, identity)
+    if why:
+        return why
     wire.close()
     try:
         wire.connect(timeout)

@@ -8,12 +8,14 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from launches import until
 
 from launcher_core.model.job import Node
 from launcher_core.model.news import Formed, News, Over, Regroup, Trouble
 from launcher_core.rules.clerk import Clerk, Terms
 from launcher_core.rules.register import Register, decode, encode
 from launcher_core.rules.round import Limits
+from launcher_core.runtime import register_meeting
 from launcher_core.runtime.register_meeting import RegisterMeeting
 from launcher_plugins.c10d_store import C10dStore
 from launcher_plugins.c10d_store.client import StoreClient
@@ -48,9 +50,11 @@ class Memory:
 class Agent:
     """A node with its news."""
 
-    def __init__(self, register: Memory, id: str, limits: Limits, silence: float = 30.0) -> None:
+    def __init__(
+        self, register: Memory, id: str, limits: Limits, silence: float = 30.0, address: str = "127.0.0.1"
+    ) -> None:
         clerk = Clerk(Terms(limits, join_timeout=DEADLINE, lease=silence))
-        self.meeting = RegisterMeeting(register, C10dStore(), clerk, 0.01, "127.0.0.1")
+        self.meeting = RegisterMeeting(register, C10dStore(), clerk, 0.01, address)
         self.node = Node(id, f"host-{id}", 2)
         self.news: SimpleQueue[News] = SimpleQueue()
         self.meeting.start(self.news.put)
@@ -147,6 +151,17 @@ def test_the_last_call_is_timed_by_each_node_itself(register, agents):
     (a,) = crowd(agents, register, Limits(1, 2, last_call=0.05), "a")
 
     assert a.next(Formed).place.group_world_size == 1
+
+
+def test_a_node_that_never_reaches_where_the_workers_meet_gives_up_and_says_what_to_do(register, agents, monkeypatch):
+    monkeypatch.setattr(register_meeting, "UNREACHED", 0.3)
+    agents.append(Agent(register, "a", Limits(2, 2), address="255.255.255.255").join())
+    until(lambda: register.state is not None, "the first node is there, so that it gets rank 0")
+    (b,) = crowd(agents, register, Limits(2, 2), "b")
+
+    error = b.next(Trouble).error
+    assert str(error).startswith("host-a gives 255.255.255.255, port ")
+    assert str(error).endswith("set --local-addr there")
 
 
 @pytest.mark.parametrize("state", [b"\x80\x04}.", b"{}", b'{"version": 99}', encode(Register())[:-1]])

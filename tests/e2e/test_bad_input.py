@@ -146,13 +146,23 @@ CASES = [
     Case(
         "seconds that are none",
         (C10D, "--rdzv-conf=join_timeout=soon", "ok.py"),
-        ("join_timeout='soon'", "write a number of seconds"),
+        ("--rdzv-conf join_timeout='soon': write a number of seconds above 0",),
+    ),
+    Case(
+        "neither yes nor no",
+        (C10D, "--rdzv-conf=is_host=perhaps", "ok.py"),
+        ("--rdzv-conf is_host='perhaps': write one of 1, true,",),
+    ),
+    Case(
+        "a token in no file",
+        (C10D, "--rdzv-conf=token_file=/no/such", "ok.py"),
+        ("--rdzv-conf token_file=/no/such: No such file",),
     ),
     *(
         Case(
             f"a timeout of {text} to meet, static",
             ("--master-port=29500", f"--rdzv-conf=timeout={text}", "ok.py"),
-            (f"timeout='{text}'", "write a number of seconds above 0"),
+            (f"--rdzv-conf timeout='{text}': write a number of seconds above 0",),
         )
         for text in ("soon", "-5", "nan")
     ),

@@ -297,6 +297,31 @@ def test_a_launcher_whose_working_directory_is_gone_launches_all_the_same(launch
 # --- as number 1 of a container ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (["train.py"], 2),
+        (["--log-dir=logs", "--redirects=3", "--no-python", "true"], 2),
+        (["--event-log-handler=jsonl=events", "--no-python", "true"], 2),
+        (["--no-python", "./train"], 2),
+        (["--run-path", str(END), "0"], 1),
+    ],
+)
+def test_what_needs_a_working_directory_that_is_gone_is_told_so(
+    launcher: Launcher, words: list[str], code: int
+) -> None:
+    launcher.wrapper = shell('mkdir gone && cd gone && rmdir ../gone && exec "$@"')
+
+    result = launcher.run(*words)
+
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("launcher: error: ") and result.err.count("\n") == 1
+    assert "o such " in result.err
+    assert result.err.endswith(
+        "; the current directory has been removed: change to one that exists, also if there is a new one of its name\n"
+    )
+
+
 def number_one(running: Running) -> int:
     """The launcher in its container, as it is called outside."""
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")

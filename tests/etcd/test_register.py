@@ -8,6 +8,8 @@ from time import monotonic
 from etcd import Cluster
 from launches import until
 
+from launcher_plugins.etcd.register import _writing
+
 
 def test_there_is_no_state_at_first(etcd: Cluster, open_register) -> None:
     assert open_register(etcd.endpoint).get_state() is None
@@ -89,6 +91,25 @@ def test_an_entry_that_is_replaced_keeps_its_age(etcd: Cluster, open_register) -
     assert told.wait(10)
     until(lambda: list(one.entries().items()) == [("a", b"2"), ("b", b"2")], "the leader sees both", 5)
     assert one.leads()
+
+
+def test_a_write_that_comes_late_does_not_undo_a_later_one(etcd: Cluster, open_register) -> None:
+    one = open_register(etcd.endpoint)
+    one.enter("a", b"1")
+    one.enter("a", b"2")
+    late = [_writing(one._mine, b"1", one._leases.node, over) for over in (0, one._written - 1)]
+
+    assert [etcd.post("/v3/kv/txn", request).get("succeeded", False) for request in late] == [False, False]
+    assert dict(one.entries()) == {"a": b"2"}
+
+
+def test_an_entry_that_somebody_else_wrote_is_written_over(etcd: Cluster, open_register) -> None:
+    one, two = open_register(etcd.endpoint), open_register(etcd.endpoint)
+    one.enter("a", b"1")
+    two.enter("a", b"2")
+    one.enter("a", b"3")
+
+    assert dict(two.entries()) == {"a": b"3"}
 
 
 def test_names_may_hold_anything(etcd: Cluster, open_register) -> None:

@@ -8,21 +8,26 @@ from pathlib import Path
 from statistics import quantiles
 
 import pytest
-from jobs import Job
+from jobs import Job, job_on
 from launches import marked, until
-from nodes import nodes
 
 _reformed: dict[str, list[float]] = {}
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
+def backend() -> str:
+    """What jobs meet over, in tests that are about c10d alone; the others are run over several."""
+    return "c10d"
+
+
+@pytest.fixture
+def job(tmp_path: Path, backend: str) -> Iterator[Callable[..., Job]]:
     """Make so many nodes and a job for them. No process that it started may outlive it."""
     with ExitStack() as stack:
         jobs: list[Job] = []
 
         def make(number: int, sizes: str, *options: str) -> Job:
-            jobs.append(Job(stack.enter_context(nodes(number, tmp_path)), tmp_path, sizes, options))
+            jobs.append(stack.enter_context(job_on(number, tmp_path, backend, sizes, *options)))
             return jobs[-1]
 
         yield make
@@ -34,13 +39,13 @@ def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
 
 @pytest.fixture
-def reformed() -> Callable[[str, float], None]:
+def reformed(backend: str) -> Callable[[str, float], None]:
     """Note how many seconds it took to form a round again after a fault of some kind."""
-    return lambda fault, seconds: _reformed.setdefault(fault, []).append(seconds)
+    return lambda fault, seconds: _reformed.setdefault(f"{fault}, {backend}", []).append(seconds)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show the times that were noted."""
-    for fault, times in _reformed.items():
+    for fault, times in sorted(_reformed.items()):
         cuts = quantiles(times, n=20, method="inclusive") if len(times) > 1 else times * 19
         terminalreporter.write_line(f"seconds to {fault}: p50 {cuts[9]:.2f}, p95 {cuts[18]:.2f} ({len(times)} rounds)")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+from backends import many_times
 from jobs import Job
 
 Make = Callable[..., Job]
 
 
-def test_a_job_grows_from_one_node_to_four_while_it_runs(job: Make, reformed: Callable[[str, float], None]) -> None:
+@many_times()
+def test_a_job_grows_from_one_node_to_four_while_it_runs(
+    job: Make, reformed: Callable[[str, float], None], round: int
+) -> None:
     grows = job(4, "1:4")
     running, group = [], []
     for number in range(4):

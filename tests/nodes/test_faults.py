@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from time import monotonic
 
-import pytest
+from backends import APART, every, many_times
 from jobs import Job
 from launches import until
 
 Make = Callable[..., Job]
 Timing = Callable[[str, float], None]
 
-ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "3"))
-EXIT_HOST_LOST = 75
 
-many_times = pytest.mark.parametrize("round", range(ROUNDS))
-
-
-@many_times
+@many_times()
 def test_a_node_that_is_killed_is_taken_out_and_the_others_go_on(job: Make, reformed: Timing, round: int) -> None:
     shrinks = job(3, "1:3")
     running = shrinks.start_all()
@@ -36,12 +30,12 @@ def test_a_node_that_is_killed_is_taken_out_and_the_others_go_on(job: Make, refo
     shrinks.end(running)
 
 
-@many_times
+@many_times(networked=True)
 def test_a_node_that_is_cut_off_ends_its_workers_before_the_others_begin_and_comes_back(
     job: Make, reformed: Timing, round: int
 ) -> None:
     flaps = job(3, "1:3")
-    flaps.conf["host_loss_timeout"] = "60"
+    flaps.keep_for(60)
     running = flaps.start_all()
     before = flaps.await_group(0, 1, 2)
     cut = monotonic()
@@ -57,25 +51,10 @@ def test_a_node_that_is_cut_off_ends_its_workers_before_the_others_begin_and_com
     flaps.end(running)
 
 
-@pytest.mark.parametrize("how", ["killed", "cut"])
-def test_the_loss_of_the_host_ends_the_others_soon_with_a_code_of_its_own(job: Make, how: str) -> None:
-    orphaned = job(3, "1:3")
-    running = orphaned.start_all()
-    orphaned.await_group(0, 1, 2)
-    lost = monotonic()
-    orphaned.nodes[0].crash() if how == "killed" else orphaned.nodes.cut(0)
-    ended = [one.wait(10.0) for one in running[1:]]
-    seconds = monotonic() - lost
-    assert [one.code for one in ended] == [EXIT_HOST_LOST] * 2
-    assert all("the node that hosts the job at node0:29400 is gone" in one.err for one in ended), ended
-    assert seconds < 2 * 5
-    until(lambda: not [note for note in orphaned.notes.all() if note.lives and note.node != "node0"], "none is left")
-
-
-@many_times
+@many_times()
 def test_an_agent_that_is_stopped_for_a_while_is_taken_out_and_back_in(job: Make, reformed: Timing, round: int) -> None:
     sleeps = job(3, "1:3")
-    sleeps.conf["host_loss_timeout"] = "60"
+    sleeps.keep_for(60)
     running = sleeps.start_all()
     before = sleeps.await_group(0, 1, 2)
     stopped = monotonic()
@@ -95,7 +74,7 @@ def test_an_agent_that_is_stopped_for_a_while_is_taken_out_and_back_in(job: Make
     sleeps.end(running)
 
 
-@many_times
+@many_times()
 def test_an_agent_that_is_killed_takes_its_workers_along_before_the_others_begin(
     job: Make, reformed: Timing, round: int
 ) -> None:
@@ -111,24 +90,11 @@ def test_an_agent_that_is_killed_takes_its_workers_along_before_the_others_begin
     shrinks.end([running[0], running[2]])
 
 
-def test_a_host_that_was_stopped_for_less_than_its_loss_takes_everybody_back(job: Make) -> None:
-    sleeps = job(3, "3")
-    sleeps.conf["host_loss_timeout"] = "60"
-    running = sleeps.start_all()
-    before = sleeps.await_group(0, 1, 2)
-    running[0].signal(signal.SIGSTOP)
-    for one in running[1:]:
-        until(lambda one=one: "was cut off from the host" in one.err, "the others notice")
-    running[0].signal(signal.SIGCONT)
-    after = sleeps.await_group(0, 1, 2, but=before)
-    assert [note.node for note in after] == [note.node for note in before]
-    assert {note.restarts for note in after} == {0}
-    sleeps.end(running)
-
-
+@every(networked=True)
 def test_a_link_that_is_down_for_a_moment_costs_nothing(job: Make) -> None:
     blinks = job(2, "2")
-    blinks.conf |= {"keep_alive_interval": "1", "keep_alive_max_attempt": "10", "host_loss_timeout": "30"}
+    blinks.lose_after(10, beats=10)
+    blinks.keep_for(30)
     running = blinks.start_all()
     before = blinks.await_group(0, 1)
     for _ in range(3):
@@ -141,9 +107,10 @@ def test_a_link_that_is_down_for_a_moment_costs_nothing(job: Make) -> None:
     blinks.end(running)
 
 
+@every(networked=True)
 def test_a_job_ends_well_while_a_node_is_cut_off_at_the_exit_barrier(job: Make) -> None:
     ends = job(3, "3", "--exit-barrier-timeout=20")
-    ends.conf |= {"host_loss_timeout": "60"}
+    ends.keep_for(60)
     running = ends.start_all()
     ends.await_group(0, 1, 2)
     ends.nodes.cut(2)
@@ -153,13 +120,14 @@ def test_a_job_ends_well_while_a_node_is_cut_off_at_the_exit_barrier(job: Make) 
     ends.end(running)
 
 
+@every(networked=True)
 def test_a_node_that_is_cut_off_while_the_others_wait_for_more_is_taken_back(job: Make) -> None:
     waits = job(3, "3")
-    waits.conf["host_loss_timeout"] = "60"
+    waits.keep_for(60)
     running = [waits.start(0), waits.start(1)]
     until(lambda: "2 of 3 nodes are here" in running[0].err, "the second node has been let in")
     waits.nodes.cut(1)
-    until(lambda: "was cut off from the host" in running[1].err, "the node notices")
+    until(lambda: APART[waits.backend] in running[1].err, "the node notices")
     running.append(waits.start(2))
     waits.nodes.heal()
     waits.await_group(0, 1, 2)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from time import monotonic
 
 import pytest
+from backends import many_times
 from jobs import Job
 from launches import until
 from wire import Link
@@ -14,16 +14,13 @@ from wire import Link
 Make = Callable[..., Job]
 Timing = Callable[[str, float], None]
 
-EXIT_HOST_LOST = 75
-ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "3"))
 
-
-@pytest.mark.parametrize("round", range(ROUNDS))
-def test_of_a_network_in_two_parts_the_side_of_the_host_trains_and_no_two_rounds_live_at_once(
+@many_times(networked=True)
+def test_of_a_network_in_two_parts_the_side_where_they_meet_trains_and_no_two_rounds_live_at_once(
     job: Make, reformed: Timing, round: int
 ) -> None:
     splits = job(5, "3:5")
-    splits.conf["host_loss_timeout"] = "60"
+    splits.keep_for(60)
     running = splits.start_all()
     before = splits.await_group(0, 1, 2, 3, 4)
     cut = monotonic()
@@ -40,22 +37,12 @@ def test_of_a_network_in_two_parts_the_side_of_the_host_trains_and_no_two_rounds
     splits.end(running)
 
 
-def test_the_larger_part_without_the_host_ends_and_the_smaller_with_it_goes_on(job: Make) -> None:
-    splits = job(5, "2:5")
-    running = splits.start_all()
-    before = splits.await_group(0, 1, 2, 3, 4)
-    splits.nodes.cut(2, 3, 4)
-    after = splits.await_group(0, 1, but=before)
-    assert [one.wait().code for one in running[2:]] == [EXIT_HOST_LOST] * 3
-    assert {note.pid for note in splits.notes.group()} == {note.pid for note in after}
-    assert splits.notes.overlaps() == []
-    splits.end(running[:2])
-
-
-@pytest.mark.parametrize("link", [Link(loss=0.05), Link(delay=0.2)], ids=str)
-def test_a_bad_network_costs_a_job_that_is_told_of_it_no_node(job: Make, link: Link) -> None:
+@pytest.mark.parametrize("link", [Link(loss=0.05), Link(delay=0.2)], ids=["losses", "delay"])
+@many_times(networked=True, costly=True)
+def test_a_bad_network_costs_a_job_that_is_told_of_it_no_node(job: Make, link: Link, round: int) -> None:
     patient = job(3, "3")
-    patient.conf |= {"keep_alive_interval": "1", "keep_alive_max_attempt": "8", "host_loss_timeout": "30"}
+    patient.lose_after(8, beats=8)
+    patient.keep_for(30)
     patient.nodes.all_links(link)
     running = patient.start_all()
     group = patient.await_group(0, 1, 2)

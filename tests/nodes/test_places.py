@@ -7,12 +7,14 @@ import signal
 from collections.abc import Callable
 from itertools import pairwise
 
+from backends import every
 from jobs import Job
 from launches import until
 
 Make = Callable[..., Job]
 
 
+@every()
 def test_a_node_too_many_is_parked_and_promoted_when_a_place_is_free(job: Make) -> None:
     full = job(3, "1:2")
     running = [full.start(0), full.start(1)]
@@ -27,6 +29,7 @@ def test_a_node_too_many_is_parked_and_promoted_when_a_place_is_free(job: Make) 
     full.end([running[0], running[2]])
 
 
+@every()
 def test_a_spare_that_is_never_needed_ends_well_with_the_job(job: Make) -> None:
     full = job(3, "1:2")
     running = [full.start(0), full.start(1)]
@@ -36,9 +39,10 @@ def test_a_spare_that_is_never_needed_ends_well_with_the_job(job: Make) -> None:
     full.end(running)
 
 
+@every()
 def test_an_agent_that_was_stopped_becomes_a_spare_when_its_place_was_given_away(job: Make) -> None:
     full = job(3, "2")
-    full.conf["host_loss_timeout"] = "60"
+    full.keep_for(60)
     running = [full.start(0), full.start(1)]
     before = full.await_group(0, 1)
     running.append(full.start(2))
@@ -52,13 +56,16 @@ def test_an_agent_that_was_stopped_becomes_a_spare_when_its_place_was_given_away
     full.end(running)
 
 
+@every()
 def test_a_replacement_with_the_same_name_and_another_address_inherits_the_rank(job: Make) -> None:
     replaced = job(4, "3:4")
-    replaced.nodes[3].name_as("node1")
     running = [replaced.start(number) for number in range(3)]
     before = replaced.await_group(0, 1, 2)
     ranks = {note.node: note.rank for note in before}
     replaced.nodes[1].crash()
+    replaced.nodes[1].name_as("broken")
+    replaced.nodes[3].name_as("node1")
+    replaced.nodes.name_all()
     running[1] = replaced.start(3)
     after = replaced.await_group(0, 3, 2, but=before)
     assert {note.node: note.rank for note in after} == ranks
@@ -67,6 +74,7 @@ def test_a_replacement_with_the_same_name_and_another_address_inherits_the_rank(
     replaced.end(running)
 
 
+@every()
 def test_nodes_with_different_numbers_of_workers_get_contiguous_ranks(job: Make) -> None:
     uneven = job(3, "3")
     running = [uneven.start(number, f"--nproc-per-node={number + 1}") for number in range(3)]
@@ -78,6 +86,7 @@ def test_nodes_with_different_numbers_of_workers_get_contiguous_ranks(job: Make)
     uneven.end(running)
 
 
+@every()
 def test_a_failed_worker_restarts_all_nodes_and_every_rank_sees_the_same_count(job: Make) -> None:
     fails = job(3, "3", "--max-restarts=2")
     running = fails.start_all()

@@ -1,4 +1,7 @@
-"""Runs simulated jobs over a register: `python tests/simulator/shared_sim.py --seeds 2000`, or SEED with its history."""
+"""Runs simulated jobs over a register: `shared_sim.py --seeds 2000`, or one seed with its whole history.
+
+replay with: python tests/simulator/shared_sim.py SEED
+"""
 
 from __future__ import annotations
 

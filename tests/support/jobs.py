@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from backends import SERVERS, SILENCE, declared, meeting_place, silence_conf
 from launches import Running
-from nodes import Nodes
+from nodes import Nodes, nodes
 from notes import Note, Notes
 
 STAY = Path(__file__).parents[1] / "nodes" / "bin" / "stay.py"
@@ -16,13 +18,25 @@ PORT = 29400
 class Job:
     """What its agents have in common, and what they have done so far."""
 
-    def __init__(self, nodes: Nodes, tmp: Path, sizes: str, options: Sequence[str] = ()) -> None:
-        """`sizes` is the value of --nnodes; the first node is the endpoint."""
+    def __init__(self, nodes: Nodes, tmp: Path, backend: str, endpoint: str, sizes: str, *options: str) -> None:
+        """`sizes` is the value of --nnodes."""
         self.nodes = nodes
         self.notes = Notes(tmp)
-        self.endpoint = nodes[0].name
+        self.backend = backend
+        self.endpoint = endpoint
         self.conf = {"last_call_timeout": "0.3", "join_timeout": "60"}
-        self._options = [f"--nnodes={sizes}", "--rdzv-backend=c10d", "--rdzv-id=job", *options]
+        if backend != "c10d":  # which has this by default
+            self.lose_after(SILENCE[backend])
+        self._options = [f"--nnodes={sizes}", f"--rdzv-backend={backend}", "--rdzv-id=job", *options]
+
+    def lose_after(self, seconds: float, beats: int = 3) -> None:
+        """Have nodes be lost after so long without a sign of life, of which so many come in that time."""
+        self.conf |= silence_conf(self.backend, seconds, beats)
+
+    def keep_for(self, seconds: float) -> None:
+        """Have a node wait so long for a host that is lost, where there is one."""
+        if "host_loss_timeout" in (declared(self.backend).keys or ()):
+            self.conf["host_loss_timeout"] = f"{seconds:g}"
 
     def start(self, number: int, *options: str, endpoint: str = "", env: dict[str, str] | None = None) -> Running:
         """Begin an agent on that node."""
@@ -44,3 +58,13 @@ class Job:
         self.notes.stop()
         ended = [one.wait() for one in running]
         assert [one.code for one in ended] == [0] * len(ended), "\n---\n".join(one.err for one in ended)
+
+
+@contextmanager
+def job_on(number: int, tmp: Path, backend: str, sizes: str, *options: str) -> Iterator[Job]:
+    """A job over this backend, on so many nodes of its own."""
+    with (
+        nodes(number, tmp, SERVERS.get(backend, 0)) as made,
+        meeting_place(backend, made, tmp) as endpoint,
+    ):
+        yield Job(made, tmp, backend, endpoint, sizes, *options)

@@ -52,7 +52,7 @@ class Node:
         self.name_as(self.name)
 
     def name_as(self, name: str) -> None:
-        """Have launches here find this hostname from now on."""
+        """Have launches here find this hostname from now on; see `name_all` for the others."""
         self.name = name
         enter = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts"]
         self.launcher.wrapper = [*enter, "sh", "-c", _ENTER, name, str(self.hosts)]
@@ -99,19 +99,24 @@ class Nodes(list[Node]):
 
     switch: Switch
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.servers: list[Node] = []
+        """Machines that take no part in jobs, at the places of the switch behind the others."""
+
     def link(self, one: int, other: int, link: Link) -> None:
         """Have frames between two nodes fare like that, both ways."""
         self.switch.links[one, other] = self.switch.links[other, one] = link
 
     def all_links(self, link: Link) -> None:
         """Have all frames fare like that."""
-        for pair in permutations(range(len(self)), 2):
+        for pair in permutations(range(len(self) + len(self.servers)), 2):
             self.switch.links[pair] = link
 
     def cut(self, *numbers: int) -> None:
         """Take these nodes, together, off the others."""
         for one in numbers:
-            for other in range(len(self)):
+            for other in range(len(self) + len(self.servers)):
                 if other not in numbers:
                     self.link(one, other, CUT)
 
@@ -127,28 +132,28 @@ class Nodes(list[Node]):
 
 
 @contextmanager
-def nodes(number: int, tmp: Path) -> Iterator[Nodes]:
-    """So many nodes; whatever runs on them at the end is killed."""
+def nodes(number: int, tmp: Path, servers: int = 0) -> Iterator[Nodes]:
+    """So many nodes, and servers beside them; whatever was launched on them is killed at the end."""
     require()
     lab = f"lt{os.getpid()}x{next(_labs)}"
     made = Nodes()
     devices: list[int] = []
     try:
-        for each in range(number):
+        for each in range(number + servers):
             node = Node(each, lab, tmp)
-            made.append(node)
+            (made if each < number else made.servers).append(node)
             devices.append(_plug_in(node))
         made.switch = Switch(devices)
         made.name_all()
         yield made
     finally:
-        for node in made:
+        for node in (*made, *made.servers):
             node.crash()
         if hasattr(made, "switch"):
             made.switch.close()
         for fd in devices:
             os.close(fd)
-        for node in made:
+        for node in (*made, *made.servers):
             subprocess.run(["ip", "netns", "del", node.namespace], check=False)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shared.backends import Cut as CutOff
-from shared.backends import LeasedView, View
-
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup
 from launcher_core.rules.clerk import Clerk, Errand
 from launcher_core.rules.register import Address
+from shared.backends import Cut as CutOff
+from shared.backends import LeasedView, View
 
 if TYPE_CHECKING:
     from shared.world import World
@@ -31,6 +30,7 @@ class Member:
         self.dead = self.held_up = False
         self.departed = False
         """Whether its last errand was done."""
+        self._held_up_in: Place | None = None
         self._errand: Errand | None = None
         self._again = False
         self._later: list[Callable[[], Any]] = []
@@ -42,6 +42,11 @@ class Member:
     def gone(self) -> bool:
         """Whether it takes part no more."""
         return self.dead or self.over is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it could not end its workers in time, because nothing of it ran."""
+        return self.held_up or (self.running is not None and self.running is self._held_up_in)
 
     def say(self, what: str) -> None:
         """Note it in the history."""
@@ -57,6 +62,7 @@ class Member:
     def go_on(self) -> None:
         """It is not held up any more."""
         self.held_up = False
+        self._held_up_in = self.running
         later, self._later = self._later, []
         for act in later:
             self.when_up(act)
@@ -151,13 +157,14 @@ class Member:
                 self._depart()
 
     def _start(self, place: Place) -> None:
+        self.world.check_start(self, place)
         self.running = place
         self.world.after(0.0, lambda: self.when_up(self.watch_lease))
-        self.world.check_start(self, place)
         self.rounds.append(place.round)
         fails = self.world.random.random() < self.world.failures
         self.world.after(
-            self.world.random.uniform(0.5, 6.0), lambda: self.when_up(lambda: self._workers_end(place, fails))
+            self.world.random.uniform(0.5, self.world.longest),
+            lambda: self.when_up(lambda: self._workers_end(place, fails)),
         )
 
     def _workers_end(self, place: Place, fails: bool) -> None:

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from shared.backends import Memory
-from shared.member import Member
-
 from launcher_core.model.job import Place
 from launcher_core.rules.clerk import Clerk, Terms
 from launcher_core.rules.round import Limits
+from shared.backends import Memory
+from shared.member import Member
 
-FAULTS = ("crash", "cut", "hold up", "outage", "lose an answer", "come", "leave")
-CALM_AT = 60.0
+FAULTS = ("crash", "cut", "cut", "hold up", "outage", "lose an answer", "come", "leave")
+CALM_AT = 40.0
 """No fault begins after so many seconds."""
 END_BY = 200.0
 
@@ -49,7 +48,9 @@ class World:
         self.members: list[Member] = []
         for _ in range(random.randint(low, self.limits.high + 1)):
             self.after(random.uniform(0.0, 4.0), self._come)
-        for _ in range(random.randint(0, 6)):
+        self.longest = random.choice((3.0, 30.0))
+        """Seconds that workers run at most."""
+        for _ in range(random.randint(0, 9)):
             self.after(random.uniform(1.0, CALM_AT), self._fault)
 
     @property
@@ -131,8 +132,10 @@ class World:
 
     def check_start(self, member: Member, place: Place) -> None:
         """Workers of a round are about to start on this node."""
+        if member.running is not None:
+            raise Broken(f"round {member.running.round} still runs on {member.node.id} while {place.round} begins")
         for other in self.members:
-            if other.running is not None and other.running.round != place.round and not other.held_up:
+            if other.running is not None and other.running.round != place.round and not other.stopped:
                 raise Broken(f"round {other.running.round} runs on {other.node.id} while {place.round} begins")
         if member.rounds and place.round <= member.rounds[-1]:
             raise Broken(f"round {place.round} after round {member.rounds[-1]} on {member.node.id}")

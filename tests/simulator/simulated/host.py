@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher_core.hooks.ports import Service
+from launcher_core.rules.guest import ANSWER_WITHIN
 from launcher_core.rules.round import Change
 from launcher_core.runtime.coordinator import AgentSession, Coordinator, Terms
 from simulated.network import End, Link
@@ -37,6 +38,8 @@ class Port:
         self.peers: dict[PortPeer, None] = {}
         self.silent = False
         """Whether new connections lead to nobody."""
+        self.tried_again_at = 0.0
+        """When the last agent that was not answered has given that connection up."""
 
     def call(self, function: Callable[[], object]) -> bool:
         """Have this run soon."""
@@ -61,6 +64,7 @@ class Port:
     def accept(self, link: Link) -> None:
         """Serve a connection."""
         if self.silent and not link.local:
+            self.tried_again_at = self.process.world.now + ANSWER_WITHIN
             return
         peer = PortPeer(self, link.host, link.name)
         self.peers[peer] = None

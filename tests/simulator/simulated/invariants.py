@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from launcher_core.errors import HostLostError, RendezvousConnectionError, RendezvousTimeoutError
+from launcher_core.errors import HostLostError, RendezvousTimeoutError
 from launcher_core.model.job import Place
 from launcher_core.model.news import Formed, Over
 from launcher_core.rules import round as rounds
-from launcher_core.rules.guest import ANSWER_WITHIN
+from launcher_core.rules.guest import ANSWER_WITHIN, Stage
 from launcher_core.rules.round import Close, Failed, Finished, Leave, Phase, Round
 from launcher_core.rules.steps import Exited
 from launcher_core.rules.supervise import State
@@ -17,14 +17,16 @@ from simulated.member import Member
 from simulated.world import World
 
 if TYPE_CHECKING:
+    from simulated.network import Link
     from simulated.story import Story
+    from simulated.talk import Talk
 
 REACTION = 0.5
 """Seconds in which an agent that was stopped and goes on has killed its workers."""
 OVERDUE = 1.0
 """Seconds that a round that is due to form may be late."""
 GREETED = ANSWER_WITHIN + 1.5
-"""Seconds after the first connection in which an agent that may try again has been heard."""
+"""Seconds on one connection after which an agent has been heard, or has given it up."""
 SETTLED = 8.0
 """Seconds after the last fault in which all connections are well again and all workers of old rounds gone."""
 
@@ -175,12 +177,9 @@ class Look:
         agent = member.agent
         self._world.note(f"{member.node.id}: done: {agent.signal or agent.error or agent.verdict!r}")
         if isinstance(agent.error, RendezvousTimeoutError) and self._story.host.alive:
-            others = [one.node.id for one in self._story.members if self._settled(one)]
+            heard = self._world.now - self._story.port.tried_again_at > SETTLED
+            others = [one.node.id for one in self._story.members if heard and self._settled(one)]
             hold(len(others) < self._story.low, f"{member.node.id} found no round, and there were {others}")
-        elif isinstance(agent.error, RendezvousConnectionError) and self._story.host.alive:
-            reached = member.talk.reached_at or self._world.now
-            in_vain = self._settled(member) and self._world.now - reached > GREETED
-            hold(not in_vain, f"{member.node.id} was heard by nobody, and there was somebody")
         elif isinstance(agent.error, HostLostError):
             gone_at = self._world.now if self._story.host.alive else self._story.host.died_at
             regular = not self._story.host_crashed and gone_at - self._story.quiet_at > SETTLED
@@ -205,6 +204,17 @@ class Look:
 
     def _settled_barrier(self, member: Member) -> bool:
         return self._world.now - self._story.quiet_at > SETTLED and self._story.host.alive
+
+    def reached(self, talk: Talk) -> None:
+        """An agent has a new connection."""
+        link = talk.link
+        self._world.after(GREETED, lambda: self._check_greeted(talk, link))
+
+    def _check_greeted(self, talk: Talk, link: Link | None) -> None:
+        process = talk.process
+        goes_on = process.alive and not process.frozen and process.thawed_at < self._world.now - OVERDUE
+        stuck = goes_on and talk.link is link and talk.guest.stage is Stage.GREETING
+        hold(not stuck, f"{process.name} still waits for an answer to its greeting after {GREETED} s")
 
     def told(self, name: str, news: list[Any], lease_was_over: bool) -> None:
         """A guest has read something."""

@@ -36,10 +36,8 @@ class Talk:
         self.over = False
         self.on_over: Callable[[], object] = lambda: None
         self.connecting = False
-        self.reached_at: float | None = None
-        """When there first was a connection, in the world's time."""
         self._network = network
-        self._process = process
+        self.process = process
         self._port = port
         self._name = name
         self._tell = tell
@@ -91,7 +89,7 @@ class Talk:
 
     def _obey(self) -> bool:
         while self._orders:
-            self._orders.popleft()(self.guest, self._process.clock())
+            self._orders.popleft()(self.guest, self.process.clock())
         return not self._closing
 
     # --- apart ------------------------------------------------------------------------------------------
@@ -103,20 +101,20 @@ class Talk:
             return
         self.connecting = True
         within = RECONNECT_WITHIN if self.guest.known else CONNECT_WITHIN
-        self._network.connect(self._name, self._process, self._port.process, self._local, within, self._connected)
+        self._network.connect(self._name, self.process, self._port.process, self._local, within, self._connected)
 
     def _connected(self, link: Link | None) -> None:
         self.connecting = False
         self._guarded(partial(self._reached, link))
 
     def _reached(self, link: Link | None) -> None:
-        guest, now = self.guest, self._process.clock()
+        guest, now = self.guest, self.process.clock()
         if link is not None:
             self.link = link
-            self.reached_at = self.reached_at or self._process.world.now
             link.guest.on_data = lambda data: self._guarded(partial(self._receive, link, data))
             link.guest.on_end = lambda: self._guarded(partial(self._broke, link))
             self._port.accept(link)
+            self._look.reached(self)
             guest.connected(now)
             self._converse()
             return
@@ -133,7 +131,7 @@ class Talk:
         assert link is not None
         going = self._obey()
         if going or guest.stage is Stage.HEARD:
-            self._pass_on(guest.tick(self._process.clock()))
+            self._pass_on(guest.tick(self.process.clock()))
         if guest.stage is Stage.APART:
             self._hang_up()
             self._connect()
@@ -148,7 +146,7 @@ class Talk:
 
     def _receive(self, link: Link, data: bytes) -> None:
         if link is self.link:
-            now, lease = self._process.clock(), self.guest._alive_at + self.guest.where.silence
+            now, lease = self.process.clock(), self.guest._alive_at + self.guest.where.silence
             news = self.guest.receive(data, now, "nonce")
             self._look.told(self._name, news, now >= lease)
             self._pass_on(news)
@@ -156,7 +154,7 @@ class Talk:
 
     def _broke(self, link: Link) -> None:
         if link is self.link:
-            self._pass_on(self.guest.broke("it closed the connection", self._process.clock()))
+            self._pass_on(self.guest.broke("it closed the connection", self.process.clock()))
             self._converse()
 
     def _set_timer(self, when: float) -> None:
@@ -164,7 +162,7 @@ class Talk:
             self._timer.function = None
             self._timer = None
         if when < NEVER:
-            self._timer = self._process.at(when, self._wake)
+            self._timer = self.process.at(when, self._wake)
 
     def _pass_on(self, news: list[News]) -> None:
         for one in news:

@@ -160,7 +160,7 @@ def test_the_rendezvous_takes_a_port_and_refuses_what_is_no_number(plugins: Plug
         return chosen.ask("launcher_make_rendezvous", params=params, store=None)
 
     info = made(port="12345").next_rendezvous()
-    with pytest.raises(UsageError, match=r"^--rdzv-backend=alone: port='many': write a whole number$"):
+    with pytest.raises(UsageError, match=r"^--rdzv-conf port='many': write a whole number$"):
         made(port="many")
 
     assert list(chosen.declaration().keys or ()) == ["port"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,31 @@ def test_a_draft_that_cannot_be_made_leaves_writing_in_place(tmp_path: Path) -> 
     path.write_text("old")
     error_file.write(str(path), "new")
     assert path.read_text() == "new"
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Files that are written meanwhile stay empty, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["error.json", "e" * 250], ids=["by a draft", "in place"])
+def test_without_room_there_is_no_file_rather_than_an_empty_one(tmp_path: Path, name: str, no_room: None) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        error_file.write(str(tmp_path / name), "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_the_old_file_stays(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path = tmp_path / "error.json"
+    path.write_text("old")
+    request.getfixturevalue("no_room")
+    with pytest.raises(OSError, match="File too large"):
+        error_file.write(str(path), "new")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("error.json", "old")]
 
 
 def test_a_missing_directory_is_an_error_for_the_caller(tmp_path: Path) -> None:
