@@ -119,10 +119,13 @@ class LocalAgent:
             self._parts.meeting.start(self._loop.post)
         except OSError as error:
             raise _explained(error) from error
+        self._diary.begun()
         self._take(begin(self._agent))
         while not self._is_done():
             for event in self._loop.wait():
-                self._take(step(self._agent, event))
+                before, taken = self._agent, step(self._agent, event)
+                self._diary.stepped(event, before, taken[0])
+                self._take(taken)
                 if self._is_done() and self._agent.signal is None:
                     break  # a first signal that is still to be heard is this process's own
 
@@ -157,7 +160,7 @@ class LocalAgent:
             self._loop.post(Trouble(UsageError(f"this node must not join round {round}: {reason}")))
             self._parts.meeting.leave(reason)  # the others may go on: closing would end the job for all
             return
-        self._diary.joining()
+        self._diary.joining(self._agent)
         self._parts.meeting.join(self._node)
 
     def _start(self, effect: steps.Start) -> None:

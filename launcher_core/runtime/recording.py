@@ -22,6 +22,8 @@ class Recording:
     def __init__(self, recorders: Sequence[tuple[str, Recorder]], tell: Callable[[str], None]) -> None:
         self._recorders = [_Guarded(name, recorder) for name, recorder in recorders]
         self._tell = tell
+        self.is_idle = all(name == "null" for name, _ in recorders)
+        """Whether nobody wants events: those that nothing else depends on need not be made."""
 
     def record(self, event: Event) -> None:
         """Give the event to all recorders that are left; one that raises for the third time is dropped."""

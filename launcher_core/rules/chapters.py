@@ -1,0 +1,77 @@
+"""What the launcher's own events say: which step of the agent is worth one, and its fields.
+
+They stand beside torch elastic's, which say nothing of why a group was stopped, nor of a worker of an earlier round.
+docs/events.md has them all. The clock and the recorders are the runtime's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from launcher_core.model.news import Cut, Over, Regroup, Trouble
+from launcher_core.model.value import Value
+from launcher_core.rules.steps import AgentEvent, Exited, Hung, Signalled
+from launcher_core.rules.supervise import Agent, State
+
+SCHEMA = 1
+"""Of the fields of the launcher's own events: a new number when one goes away or changes its meaning."""
+AGENT = "launcher.agent."
+WORKER = "launcher.worker."
+
+
+class Entry(Value):
+    """One event to be: its state and fields, and the worker it is about, None for the agent."""
+
+    state: str
+    fields: Mapping[str, Any] = {}
+    local_rank: int | None = None
+
+
+_NAMES = {State.STOPPING: "STOPPING", State.AWAITING: "AWAITING", State.FINISHING: "FINISHING", State.DONE: "LEAVING"}
+
+
+def entries(event: AgentEvent, before: Agent, after: Agent) -> tuple[Entry, ...]:
+    """The events that a step from `before` to `after` is worth; joining and starting have their own moments."""
+    found = []
+    if isinstance(event, Signalled) and before.state is not State.DONE:
+        found.append(Entry("SIGNALLED", {"signal": event.signum}))
+    if isinstance(event, Exited) and event.exit not in before.exits and event.exit in after.exits:
+        exit = event.exit
+        found.append(Entry("EXITED", {"exit_code": exit.code, "stopped": exit.stopped}, exit.local_rank))
+    if after.state is not before.state and after.state in _NAMES:
+        fields: dict[str, Any] = {}
+        if after.state is State.STOPPING:
+            fields = {"cause": stop_cause(event), "reason": _reason(event)}
+        found.append(Entry(_NAMES[after.state], fields))
+    return tuple(found)
+
+
+def stop_cause(event: AgentEvent) -> str:
+    """Why a group is stopped, in one word."""
+    if isinstance(event, Regroup):
+        return "failure_elsewhere" if event.restart else "membership"
+    causes = {Exited: "failure", Hung: "hang", Cut: "cut_off", Over: "over", Trouble: "trouble", Signalled: "signal"}
+    return causes.get(type(event), "other")
+
+
+def join_cause(agent: Agent) -> str:
+    """Why an agent asks for a place: `first`, or what ended the round before."""
+    if agent.place is None:
+        return "first"
+    if not (isinstance(agent.verdict, Regroup) and agent.verdict.restart):
+        return "membership"
+    if agent.failures:
+        return "failure"
+    return "hang" if agent.hung else "failure_elsewhere"
+
+
+def _reason(event: AgentEvent) -> str:
+    if isinstance(event, Trouble):
+        return str(event.error)
+    if isinstance(event, Exited):
+        code = event.exit.code
+        return f"local rank {event.exit.local_rank} " + (f"exited with {code}" if code > 0 else f"got signal {-code}")
+    if isinstance(event, Signalled):
+        return f"signal {event.signum}"
+    return str(getattr(event, "reason", ""))
