@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from launcher_core.rules.timeline import Ledger
@@ -64,9 +64,9 @@ def _by(label: str, values: Mapping[str, float]) -> list[tuple[dict[str, str], f
     return [({label: name}, value) for name, value in values.items()]
 
 
-def _counter(name: str, text: str, samples: list[tuple[dict[str, str], float]], unit: str = "1") -> Family:
+def _counter(name: str, text: str, samples: Sequence[tuple[dict[str, str], float]], unit: str = "1") -> Family:
     return Family(name, "counter", text, unit, tuple(("_total", labels, value) for labels, value in samples))
 
 
-def _gauge(name: str, text: str, samples: list[tuple[dict[str, str], float]]) -> Family:
+def _gauge(name: str, text: str, samples: Sequence[tuple[dict[str, str], float]]) -> Family:
     return Family(name, "gauge", text, "1", tuple(("", labels, value) for labels, value in samples))

@@ -253,7 +253,7 @@ def _ids_and_processor() -> tuple[Any, Any]:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-    class Ids(RandomIdGenerator):
+    class Ids(RandomIdGenerator):  # type: ignore[misc]
         forced: tuple[int, int] | None = None
 
         def generate_trace_id(self) -> int:
@@ -262,7 +262,7 @@ def _ids_and_processor() -> tuple[Any, Any]:
         def generate_span_id(self) -> int:
             return self.forced[1] if self.forced else super().generate_span_id()
 
-    class Gathering(SpanProcessor):
+    class Gathering(SpanProcessor):  # type: ignore[misc]
         def __init__(self) -> None:
             self.ended: list[Any] = []
 
