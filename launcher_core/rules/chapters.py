@@ -11,7 +11,7 @@ from typing import Any
 
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.model.value import Value
-from launcher_core.rules.steps import AgentEvent, Exited, Hung, Signalled
+from launcher_core.rules.steps import AgentEvent, Exited, Hung, Signalled, StartFailed
 from launcher_core.rules.supervise import Agent, State
 
 SCHEMA = 1
@@ -28,7 +28,17 @@ class Entry(Value):
     local_rank: int | None = None
 
 
-_NAMES = {State.STOPPING: "STOPPING", State.AWAITING: "AWAITING", State.FINISHING: "FINISHING", State.DONE: "LEAVING"}
+_NAMES = {State.AWAITING: "AWAITING", State.FINISHING: "FINISHING", State.DONE: "LEAVING"}
+
+_CAUSES: dict[type, str] = {
+    Exited: "failure",
+    Hung: "hang",
+    Cut: "cut_off",
+    Over: "over",
+    Trouble: "trouble",
+    Signalled: "signal",
+    StartFailed: "start_failed",
+}
 
 
 def entries(event: AgentEvent, before: Agent, after: Agent) -> tuple[Entry, ...]:
@@ -39,11 +49,11 @@ def entries(event: AgentEvent, before: Agent, after: Agent) -> tuple[Entry, ...]
     if isinstance(event, Exited) and event.exit not in before.exits and event.exit in after.exits:
         exit = event.exit
         found.append(Entry("EXITED", {"exit_code": exit.code, "stopped": exit.stopped}, exit.local_rank))
+    if before.state is State.RUNNING and after.state not in (State.RUNNING, State.FINISHING):
+        # also where the only worker has ended by itself, so that there is nobody to be stopped
+        found.append(Entry("STOPPING", {"cause": stop_cause(event), "reason": _reason(event)}))
     if after.state is not before.state and after.state in _NAMES:
-        fields: dict[str, Any] = {}
-        if after.state is State.STOPPING:
-            fields = {"cause": stop_cause(event), "reason": _reason(event)}
-        found.append(Entry(_NAMES[after.state], fields))
+        found.append(Entry(_NAMES[after.state]))
     return tuple(found)
 
 
@@ -51,8 +61,7 @@ def stop_cause(event: AgentEvent) -> str:
     """Why a group is stopped, in one word."""
     if isinstance(event, Regroup):
         return "failure_elsewhere" if event.restart else "membership"
-    causes = {Exited: "failure", Hung: "hang", Cut: "cut_off", Over: "over", Trouble: "trouble", Signalled: "signal"}
-    return causes.get(type(event), "other")
+    return _CAUSES.get(type(event), "other")
 
 
 def join_cause(agent: Agent) -> str:
@@ -67,7 +76,7 @@ def join_cause(agent: Agent) -> str:
 
 
 def _reason(event: AgentEvent) -> str:
-    if isinstance(event, Trouble):
+    if isinstance(event, Trouble | StartFailed):
         return str(event.error)
     if isinstance(event, Exited):
         code = event.exit.code
