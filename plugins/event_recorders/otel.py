@@ -105,7 +105,7 @@ class OtelRecorder:
         facts = _attributes(mark.facts)
         if mark.kind == "open":
             stack.append(
-                self._tracer.start_span(mark.name, self._within(mark.track), None, facts, start_time=_ns(mark))
+                self._tracer.start_span(mark.name, self._within(mark.track), attributes=facts, start_time=_ns(mark))
             )
         elif not stack:
             return
@@ -180,11 +180,13 @@ class Sender:
         self._thread.join(CLOSING_SECONDS)
         if self._thread.is_alive():
             self._lost = f"the collector did not take all within {CLOSING_SECONDS:g} s"
+        why = f": {self._complaints.last}" if self._complaints.last else ""
+        if self._thread.is_alive():
             for exporter in (self._spans_out, self._metrics_out):
-                exporter.shutdown()  # has it give up; the thread ends by itself, or with the process
-        logging.getLogger("opentelemetry").removeHandler(self._complaints)
+                exporter.shutdown()  # has it give up, of which it complains; the thread ends then, or with the process
+        else:
+            logging.getLogger("opentelemetry").removeHandler(self._complaints)
         if self._lost:
-            why = f": {self._complaints.last}" if self._complaints.last else ""
             raise OSError(f"{self._lost}{why}; OTEL_EXPORTER_OTLP_ENDPOINT, or otel=URL, says where it is")
 
     def _run(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from launcher_core.hooks.ports import Recorder
 from launcher_core.testing import EventRecorderContract
-from launcher_plugins.event_recorders import console, jsonl, null
+from launcher_plugins.event_recorders import console, jsonl, null, prometheus, trace
 
 
 class TestNull(EventRecorderContract):
@@ -36,3 +36,15 @@ class TestJsonl(EventRecorderContract):
     @pytest.fixture
     def recorded(self, tmp_path: Path) -> Callable[[], list[str]]:
         return lambda: (tmp_path / "events.jsonl").read_text().splitlines()
+
+
+class TestTrace(EventRecorderContract):
+    @pytest.fixture
+    def recorder(self, tmp_path: Path) -> Recorder:
+        return trace.launcher_make_recorder(None, str(tmp_path))
+
+
+class TestPrometheusTextfile(EventRecorderContract):
+    @pytest.fixture
+    def recorder(self, tmp_path: Path) -> Recorder:
+        return prometheus.launcher_make_recorder(f"textfile:{tmp_path / 'job.prom'}")

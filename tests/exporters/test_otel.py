@@ -44,8 +44,8 @@ def test_a_job_with_a_restart_is_one_trace_of_spans_within_spans(
     assert len({span.trace_id for span in spans}) == 1
     ((job, ((launch, within),)),) = tree(spans)
     assert (job, launch) == ("job", "launch")
-    names = [name for name, _ in within if name != "leave"]
-    assert names == ["rendezvous", "start", "round 0", "run", "restart", "round 1", "run", "exit barrier"]
+    names = [name for name, _ in within if name != "leave" and not name.startswith("round")]
+    assert names == ["rendezvous", "start", "run", "restart", "run", "exit barrier"]
     inside = {name: [one for one, _ in parts] for name, parts in within}
     assert (inside["round 0"], inside["round 1"]) == (["rank 0", "rank 1"], ["rank 0", "rank 1"])
     assert [name for name in inside["restart"] if name != "await verdict"] == ["stop", "rendezvous", "start"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from launcher_core.errors import UsageError
 from launcher_core.model.record import Event, EventSource
-from launcher_plugins.event_recorders import console, jsonl, null
+from launcher_plugins.event_recorders import console, jsonl, null, otel, prometheus
 
 ONE = Event("one", EventSource.AGENT, 1, {"run_id": "job", "rank": None})
 TWO = Event("two", EventSource.WORKER, 2)
@@ -110,3 +111,24 @@ def test_a_full_disk_is_told_with_the_path() -> None:
     with pytest.raises(OSError, match="'/dev/full' cannot be written: No space left"):
         recorder.record(ONE)
     recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("module", "argument", "needs", "extra"),
+    [(prometheus, ":9400", "prometheus_client", "prometheus"), (otel, None, "opentelemetry", "otel")],
+)
+def test_a_recorder_without_its_extra_says_what_to_install(
+    module: object, argument: str | None, needs: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, needs, None)
+    for name in [name for name in sys.modules if name.startswith(f"{needs}.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    words = rf"needs {needs}\S*, which is not installed: pip install 'launcher-core\[{extra}\]'"
+    with pytest.raises(UsageError, match=words):
+        module.launcher_make_recorder(argument)  # type: ignore[attr-defined]
+
+
+def test_otel_takes_an_address_only() -> None:
+    with pytest.raises(UsageError, match="write the collector's address"):
+        otel.launcher_make_recorder("collector:4318")
