@@ -80,7 +80,10 @@ class Starter(Protocol):
 
 
 class Recorder(Protocol):
-    """Is told every event, in order, by one thread. One that raises three times is dropped."""
+    """Is told every event, in order, by one thread. One that raises three times is dropped.
+
+    The launcher's own events, beside torch elastic's, are for a recorder with an attribute `detailed` that is true.
+    """
 
     def record(self, event: Event) -> None:
         """Take one event. May block for the time of a local write, not longer."""

@@ -110,7 +110,7 @@ class Diary:
 
     def _note(self, entry: Entry, raw_error: str | None = None) -> None:
         """Write one of the launcher's own events."""
-        if self._recording.is_idle:
+        if not self._recording.wants_detail:
             return
         fields = dict(entry.fields)
         code = fields.pop("exit_code", None)
@@ -169,4 +169,4 @@ class Diary:
             "agent_restarts": place.restarts if place else 0,
             "duration_ms": duration_ms,
         }
-        self._recording.record(Event(prefix + state, source, at // 1000, metadata))
+        self._recording.record(Event(prefix + state, source, at // 1000, metadata), detail=own is not None)

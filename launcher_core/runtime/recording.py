@@ -22,12 +22,20 @@ class Recording:
     def __init__(self, recorders: Sequence[tuple[str, Recorder]], tell: Callable[[str], None]) -> None:
         self._recorders = [_Guarded(name, recorder) for name, recorder in recorders]
         self._tell = tell
-        self.is_idle = all(name == "null" for name, _ in recorders)
-        """Whether nobody wants events: those that nothing else depends on need not be made."""
 
-    def record(self, event: Event) -> None:
-        """Give the event to all recorders that are left; one that raises for the third time is dropped."""
+    @property
+    def wants_detail(self) -> bool:
+        """Whether there is a recorder for the launcher's own events."""
+        return any(guarded.detailed for guarded in self._recorders)
+
+    def record(self, event: Event, *, detail: bool = False) -> None:
+        """Give the event to all recorders that are left; one that raises for the third time is dropped.
+
+        One that is a `detail` goes to those only that want the launcher's own events, too.
+        """
         for guarded in tuple(self._recorders):
+            if detail and not guarded.detailed:
+                continue
             error = guarded.fault(lambda recorder: recorder.record(event))
             if error is not None and guarded.faults >= FAULTS_ALLOWED:
                 self._recorders.remove(guarded)
@@ -52,11 +60,12 @@ class Recording:
 class _Guarded:
     """One recorder and how often it has failed."""
 
-    __slots__ = ("faults", "name", "recorder")
+    __slots__ = ("detailed", "faults", "name", "recorder")
 
     def __init__(self, name: str, recorder: Recorder) -> None:
         self.name = name
         self.recorder = recorder
+        self.detailed = bool(getattr(recorder, "detailed", False))
         self.faults = 0
 
     def fault(self, call: Callable[[Recorder], None]) -> Exception | None:

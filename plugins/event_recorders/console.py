@@ -20,6 +20,8 @@ def launcher_make_recorder(argument: str | None) -> ConsoleRecorder:
 class ConsoleRecorder:
     """Prints to whatever `sys.stderr` is when the event comes."""
 
+    detailed = True
+
     def record(self, event: Event) -> None:
         """Print the event. Raises OSError or ValueError when stderr cannot be written."""
         if sys.stderr is not None:

@@ -27,6 +27,8 @@ def launcher_make_recorder(argument: str | None, log_dir: str | None) -> JsonlRe
 class JsonlRecorder:
     """Appends to one file. Each event is one write, so that several launchers may share a local file."""
 
+    detailed = True
+
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         try:

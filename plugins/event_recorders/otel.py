@@ -52,6 +52,8 @@ def launcher_make_recorder(argument: str | None) -> Recorder:
 class OtelRecorder:
     """Turns events into spans and numbers; its Sender takes them from there."""
 
+    detailed = True
+
     def __init__(self, url: str | None) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import InMemoryMetricReader

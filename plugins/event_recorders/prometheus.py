@@ -74,6 +74,8 @@ class Metrics:
 class TextfileRecorder:
     """Replaces one file, whole, after each event and every few seconds. It stays when the launch is over."""
 
+    detailed = True
+
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         self._next = f"{self._path}.{os.getpid()}"
@@ -117,6 +119,8 @@ class TextfileRecorder:
 
 class PageRecorder:
     """Serves the page from a thread of its own until it is closed."""
+
+    detailed = True
 
     def __init__(self, host: str, port: int) -> None:
         try:

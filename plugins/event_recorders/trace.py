@@ -40,6 +40,8 @@ def launcher_make_recorder(argument: str | None, log_dir: str | None) -> TraceRe
 class TraceRecorder:
     """Writes one file anew: a process for this node, a thread for its agent and for each worker."""
 
+    detailed = True
+
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         try:

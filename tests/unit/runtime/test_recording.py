@@ -50,6 +50,18 @@ def test_every_recorder_is_told_every_event_in_order() -> None:
     assert (one.seen, two.seen, told) == (["a", "b", "closed"], ["a", "b", "closed"], [])
 
 
+def test_details_are_for_recorders_that_want_them() -> None:
+    plain, detailed = Remembering(), Remembering()
+    detailed.detailed = True  # type: ignore[attr-defined]
+    assert not Recording([("plain", plain)], print).wants_detail
+    recording = Recording([("plain", plain), ("detailed", detailed)], print)
+
+    recording.record(event("a"), detail=True)
+    recording.record(event("b"))
+
+    assert (recording.wants_detail, plain.seen, detailed.seen) == (True, ["b"], ["a", "b"])
+
+
 def test_a_recorder_that_raises_three_times_is_dropped_with_one_notice() -> None:
     bad, good, told = Raising("a", "c", "d"), Remembering(), list[str]()
     recording = Recording([("bad", bad), ("good", good)], told.append)
