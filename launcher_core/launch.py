@@ -127,6 +127,7 @@ def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
         raise
     finally:
         diary.close()
+        _say_where_time_went(diary, tell)
         if hasattr(launch.parts.logs, "close"):
             launch.parts.logs.close(succeeded=succeeded)
 
@@ -140,6 +141,15 @@ def _say_where_output_is(launch: Prepared, ending: Ending, tell: Teller) -> None
         from launcher_core.cli.say import output_is_in
 
         tell.line(output_is_in(launch.parts.logs.root_log_dir))
+
+
+def _say_where_time_went(diary: Diary, tell: Teller) -> None:
+    """What a job that ran more than once spent its time on; one that was not disturbed has nothing to tell."""
+    if sum(state == "RUNNING" for state, _ in diary.states) > 1:
+        from launcher_core.cli.say import time_spent
+        from launcher_core.rules import timeline
+
+        tell.line(time_spent(timeline.time_spent(diary.states)))
 
 
 def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:

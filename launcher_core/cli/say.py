@@ -6,7 +6,7 @@ otherwise. Functions return text and print nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 PROGRAM = "launcher"
 
@@ -276,6 +276,29 @@ def nothing_kept(flags: Sequence[str], log_dir: str) -> str:
 def output_is_in(directory: str) -> str:
     """A notice: where output went that nobody chose a place for."""
     return f"output is in {directory}; --log-dir chooses another place"
+
+
+def time_spent(phases: Mapping[str, int]) -> str:
+    """What the time of a launch went to, given in microseconds; the percentages sum to 100."""
+    whole = sum(phases.values()) or 1
+    shares = {name: 100 * time // whole for name, time in phases.items()}
+    lost = sorted(phases, key=lambda name: 100 * phases[name] % whole, reverse=True)
+    for name in lost[: 100 - sum(shares.values())]:
+        shares[name] += 1
+    first, *others = [f"{share} % {name} ({duration(phases[name] / 1e6)})" for name, share in shares.items()]
+    return f"time: {', '.join([first, *others])}"
+
+
+def duration(seconds: float) -> str:
+    """So much time, in the two largest units that it has."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    hours, left = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    days, hours_left = divmod(hours, 24)
+    return f"{days} d {hours_left} h" if days else f"{hours} h {left} min"
 
 
 def one_thread_each(workers: int) -> str:

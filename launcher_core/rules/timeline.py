@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from launcher_core.model.record import Event, EventSource
@@ -186,6 +187,30 @@ def _first(facts: Mapping[str, Any]) -> Any:
 # --- sums -----------------------------------------------------------------------------------------------
 
 
+def phase_after(phase: str | None, state: str) -> str | None:
+    """The phase that begins with this state of the agent, after another; None before the first and after the last."""
+    if state == "RUNNING":
+        return "training"
+    if state in ("AWAITING", "FINISHING", "LEAVING"):
+        return "waiting"
+    if state == "STOPPING":
+        return "restarting"
+    if state == "ENDED":
+        return None
+    return "forming" if phase in (None, "forming") else "restarting"
+
+
+def time_spent(states: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """How long each phase lasted, in the unit of the times at which the agent came into these states."""
+    spent = dict.fromkeys(PHASES, 0)
+    phase = None
+    for (state, begun), (_, ended) in pairwise(states):
+        phase = phase_after(phase, state)
+        if phase is not None:
+            spent[phase] += ended - begun
+    return spent
+
+
 class Ledger:
     """What there is to count of a launch. Times are microseconds; the phases' sum is the time since BEGUN.
 
@@ -235,7 +260,7 @@ class Ledger:
             self._phases[self._phase] += told.at - self._since
         self._since = told.at
         self.state = told.state
-        self._phase = self._phase_of(told.state)
+        self._phase = phase_after(self._phase, told.state)
         facts = told.facts
         if told.state == "JOINING":
             self._joined = told.at
@@ -253,17 +278,6 @@ class Ledger:
 
     def _cause(self, told: str) -> str:
         return self._stop_cause if self._stop_cause == "cut_off" else told
-
-    def _phase_of(self, state: str) -> str | None:
-        if state == "RUNNING":
-            return "training"
-        if state in ("AWAITING", "FINISHING", "LEAVING"):
-            return "waiting"
-        if state == "STOPPING":
-            return "restarting"
-        if state == "ENDED":
-            return None
-        return "forming" if self._phase in (None, "forming") else "restarting"
 
     def _worker(self, told: Moment) -> None:
         (local_rank,) = told.facts["local_rank"]

@@ -40,6 +40,8 @@ class Diary:
         self._workers: dict[int, Worker] = {}
         self._pids: Mapping[int, int] = {}
         self._ended = False
+        self.states: list[tuple[str, int]] = []
+        """The states that the agent came into, and when, in microseconds: for the sum at the end."""
 
     def begun(self) -> None:
         """The launch begins."""
@@ -110,6 +112,8 @@ class Diary:
 
     def _note(self, entry: Entry, raw_error: str | None = None) -> None:
         """Write one of the launcher's own events."""
+        if entry.local_rank is None and entry.state != "SIGNALLED":
+            self.states.append((entry.state, self._now()))
         if not self._recording.wants_detail:
             return
         fields = dict(entry.fields)
@@ -125,6 +129,10 @@ class Diary:
             own={"schema": chapters.SCHEMA, "round": self._place.round if self._place else None, **fields},
         )
 
+    def _now(self) -> int:
+        """Wall-clock microseconds; they do not jump when the clock is set."""
+        return int((monotonic() + self._clock_behind) * 1e6)
+
     def _write(
         self,
         state: str,
@@ -138,7 +146,7 @@ class Diary:
     ) -> None:
         """Give the recorders an event: one of torch's, or with `own` fields one of the launcher's."""
         place = self._place
-        at = int((monotonic() + self._clock_behind) * 1e6)
+        at = self._now()
         inner: dict[str, Any] = {
             "group_world_size": place.group_world_size if place else None,
             "entry_point": self._entry_point,

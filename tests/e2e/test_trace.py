@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,13 @@ def test_the_files_of_two_nodes_merge_into_one_with_a_process_each(
     order = {event["args"]["sort_index"] for event in events if event["name"] == "process_sort_index"}
     assert order == {0, 1}
     assert len([name for spans_of in spans(events).values() for _, name, *_ in spans_of if name == "exit barrier"]) == 2
+
+
+def test_a_job_that_ran_twice_says_what_its_time_went_to(launcher: Launcher) -> None:
+    options = ["--nproc-per-node=2", "--max-restarts=1"]
+    result = launcher.run(*options, BIN / "end_as_told.py", "wait", "7", env={"OMP_NUM_THREADS": "1"})
+    restarted, line, *_ = result.err.splitlines()
+    assert restarted.endswith("restart 1 of 1")
+    phase = r"\d+ % {} \(\d+\.\d s\)"
+    phases = [phase.format(name) for name in ("training", "forming", "restarting", "waiting")]
+    assert re.fullmatch(rf"launcher: time: {', '.join(phases)}", line)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher_core.model.record import Event, EventSource
-from launcher_core.rules.timeline import AGENT, PHASES, ROUNDS, Ledger, Timeline, moment
+from launcher_core.rules.timeline import AGENT, PHASES, ROUNDS, Ledger, Timeline, moment, time_spent
 
 Told = tuple[int, str, dict[str, Any]]
 
@@ -218,3 +218,13 @@ def test_spans_nest_in_whatever_order_events_come(seed: int) -> None:
     random.Random(seed).shuffle(story)
     for track in (AGENT, ROUNDS, 0):
         spans(story, track)
+
+
+@every_story
+def test_the_time_spent_is_the_same_when_it_is_reckoned_at_the_end(story: list[Event]) -> None:
+    ledger = Ledger()
+    for one in story:
+        ledger.take(one)
+    told = [(one, moment(one)) for one in story if one.source is EventSource.AGENT]
+    states = [(said.state, said.at) for _, said in told if said is not None and said.state != "SIGNALLED"]
+    assert time_spent(states) == ledger.phases()
