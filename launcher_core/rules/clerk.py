@@ -126,9 +126,10 @@ class Clerk:
         self._say("finished", round)
 
     def leave(self, reason: str) -> None:
-        """Go away; the job may go on without this node."""
+        """Go away; the job may go on without this node. That it had finished is said again: nobody may have read it."""
+        done = self._word.round if self._word is not None and self._word.say == "finished" else -1
         self._place, self._waits = None, False
-        self._say("leave", reason=reason)
+        self._say("leave", done, reason=reason)
 
     def end_job(self, reason: str) -> None:
         """End the job as failed for everybody; the answer is Over."""
@@ -245,7 +246,9 @@ class Clerk:
         word = self._word
         if word is None or self.ended or word.count <= register.heard.get(self.me, 0):
             return register
-        round = self._applied(register.round, _change(word), now)
+        round = register.round
+        for change in _changes(word):
+            round = self._applied(round, change, now)
         return register._replace(round=round, heard={**register.heard, self.me: word.count})
 
     def _matters(self, old: Register, new: Register, now: float) -> bool:
@@ -264,10 +267,11 @@ class Clerk:
         heard = {id: count for id, count in register.heard.items() if id in living}
         # First who is gone: that others fail of it is no failure of theirs.
         for id in sorted(members(round) - living):
-            round = self._applied(round, rounds.Leave(id, self._how_it_went(id, register)), now)
+            round = self._applied(round, rounds.Leave(id, f"no sign of life for {self.terms.lease:g} s"), now)
         for word in words:
             if word.count > heard.get(word.node.id, 0):
-                round = self._applied(round, _change(word), now)
+                for change in _changes(word):
+                    round = self._applied(round, change, now)
                 heard[word.node.id] = word.count
         if self._last_call_is_over(round, now):
             round = self._applied(round, rounds.Tick(), now)
@@ -280,11 +284,6 @@ class Clerk:
         if round.deadline is not None:
             now = round.deadline if isinstance(change, rounds.Tick) else round.deadline - limits.last_call
         return rounds.apply(round, change, now, limits, self._assign)[0]
-
-    def _how_it_went(self, id: str, register: Register) -> str:
-        if id in register.beats:
-            return f"no sign of life for {self.terms.lease:g} s"
-        return "it left, or was lost: its entry has ended"
 
     def _living(self, register: Register, now: float) -> Set[str]:
         """Ids of the nodes that have given a sign of life lately, by this node's own clock."""
@@ -390,12 +389,16 @@ def _news_in(register: Register) -> Any:
     return round.number, round.phase, round.restarts, round.deadline, register.address
 
 
-def _change(word: Word) -> Change:
+def _changes(word: Word) -> tuple[Change, ...]:
+    """What a word does to the round, in this order."""
     id = word.node.id
+    finished = rounds.Resume(word.node, word.round)
     if word.say == "join":
-        return rounds.Join(word.node, (word.round, word.restarts) if word.round >= 0 else None)
+        return (rounds.Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
     if word.say == "failed":
-        return rounds.Failed(id, word.round, word.reason)
+        return (rounds.Failed(id, word.round, word.reason),)
     if word.say == "finished":
-        return rounds.Resume(word.node, word.round)
-    return rounds.Leave(id, word.reason) if word.say == "leave" else rounds.Close(word.reason)
+        return (finished,)
+    if word.say == "leave":
+        return (*((finished,) if word.round >= 0 else ()), rounds.Leave(id, word.reason))
+    return (rounds.Close(word.reason),)

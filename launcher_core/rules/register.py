@@ -44,7 +44,7 @@ class Word(Value):
     say: str
     """One of SAYINGS."""
     round: int = -1
-    """The round it is about; for a join the last one that the node took part in."""
+    """The round it is about; for a join the last one that the node took part in, for a leave one it has finished."""
     restarts: int = 0
     reason: str = ""
 

@@ -71,6 +71,11 @@ def silence_conf(backend: str, seconds: float, beats: int = 3) -> dict[str, str]
     return {"keep_alive_interval": f"{seconds / beats:g}", "keep_alive_max_attempt": f"{beats}"}
 
 
+def patience(silence: float) -> float:
+    """The most seconds that nodes may take to form a round, of which one may have to be missed first."""
+    return 30.0 + 5 * silence
+
+
 @contextmanager
 def meeting_place(backend: str, nodes: Nodes, tmp: Path) -> Iterator[str]:
     """What --rdzv-endpoint is for a job on these nodes."""
