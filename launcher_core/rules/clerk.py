@@ -78,6 +78,7 @@ class Clerk:
         self._past = (-1, 0)
         self._join_by = NEVER
         self._next_line = NEVER
+        self._beats = 0
         self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
@@ -231,7 +232,9 @@ class Clerk:
         register = self._taken_in(register, words, self._living(register, now), now)
         known = members(register.round)
         beats = {id: count for id, count in register.beats.items() if id in known}
-        beats[self.me] = register.beats.get(self.me, 0) + (now >= self._next_beat or self.me not in register.beats)
+        if now >= self._next_beat or self.me not in register.beats:
+            self._beats += 1  # never again one that somebody has seen before
+        beats[self.me] = self._beats
         return register._replace(beats=beats)
 
     def _fold_all(self, register: Register, entries: Mapping[str, bytes], now: float) -> Register:
