@@ -145,8 +145,8 @@ class World:
             raise Broken(f"a round of {place.group_world_size} nodes")
         if place.group_rank == 0 and place.master_addr != member.node.name:
             raise Broken(f"{place.master_addr} serves round {place.round}, whose rank 0 is {member.node.name}")
-        if all(one.gone for one in self.members if place.round in one.rounds):
-            self.seats[place.round] = {}  # that was a job before this one: nobody of it is left
+        if not any(one.running is not None and one.running.round == place.round for one in self.members):
+            self.seats[place.round] = {}  # what is known of it is of a job before this one
         seats = self.seats.setdefault(place.round, {})
         for rank, other in seats.items():
             same = (other.world_size, other.master_addr, other.restarts) == (
