@@ -32,7 +32,7 @@ from launcher_core.rules.round import Assign, Change, Limits, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0
-LAZY = 1.0
+LAZY = 4.0
 """Seconds until what nobody waits for is written: who has come so far, for people to read."""
 BEATS = 4
 """Signs of life within the time after which a node is lost; as a share of it also what is left for a cut-off node."""
@@ -78,6 +78,7 @@ class Clerk:
         self._past = (-1, 0)
         self._join_by = NEVER
         self._next_line = NEVER
+        self._beats = 0
         self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
@@ -85,6 +86,8 @@ class Clerk:
         """Node id -> its newest sign of life, and since when it has been that."""
         self._known: dict[str, tuple[bytes, Word]] = {}
         self._read_last: tuple[bytes, Register] | None = None
+        self._draft: tuple[Register, Register] | None = None
+        """A register as it was read, and what was made of it and not written yet."""
         self._entered = b""
         """What this node's entry was last made to say."""
         self._led = False
@@ -229,13 +232,18 @@ class Clerk:
         register = self._taken_in(register, words, self._living(register, now), now)
         known = members(register.round)
         beats = {id: count for id, count in register.beats.items() if id in known}
-        beats[self.me] = register.beats.get(self.me, 0) + (now >= self._next_beat or self.me not in register.beats)
+        if now >= self._next_beat or self.me not in register.beats:
+            self._beats += 1  # never again one that somebody has seen before
+        beats[self.me] = self._beats
         return register._replace(beats=beats)
 
     def _fold_all(self, register: Register, entries: Mapping[str, bytes], now: float) -> Register:
         """The register with every word in it, as the node writes it that leads."""
         self._known = {id: self._read(id, entry) for id, entry in entries.items()}
-        return self._taken_in(register, [word for _, word in self._known.values()], entries.keys(), now)
+        begun = register if self._draft is None or self._draft[0] is not register else self._draft[1]
+        fresh = self._taken_in(begun, [word for _, word in self._known.values()], entries.keys(), now)
+        self._draft = register, fresh
+        return fresh
 
     def _with_last_word(self, register: Register, now: float) -> Register:
         word = self._word
