@@ -20,6 +20,7 @@ from launcher_core.rules.register import (
     Address,
     Register,
     Word,
+    changes_of,
     decode,
     decode_word,
     encode,
@@ -250,7 +251,7 @@ class Clerk:
         if word is None or self.ended or word.count <= register.heard.get(self.me, 0):
             return register
         round = register.round
-        for change in _changes(word):
+        for change in changes_of(word):
             round = self._applied(round, change, now)
         return register._replace(round=round, heard={**register.heard, self.me: word.count})
 
@@ -273,7 +274,7 @@ class Clerk:
             round = self._applied(round, rounds.Leave(id, f"no sign of life for {self.terms.lease:g} s"), now)
         for word in words:
             if word.count > heard.get(word.node.id, 0):
-                for change in _changes(word):
+                for change in changes_of(word):
                     round = self._applied(round, change, now)
                 heard[word.node.id] = word.count
         if self._last_call_is_over(round, now):
@@ -390,18 +391,3 @@ def _news_in(register: Register) -> Any:
     """What of a register somebody waits for."""
     round = register.round
     return round.number, round.phase, round.restarts, round.deadline, register.address
-
-
-def _changes(word: Word) -> tuple[Change, ...]:
-    """What a word does to the round, in this order."""
-    id = word.node.id
-    finished = rounds.Resume(word.node, word.round)
-    if word.say == "join":
-        return (rounds.Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
-    if word.say == "failed":
-        return (rounds.Failed(id, word.round, word.reason),)
-    if word.say == "finished":
-        return (finished,)
-    if word.say == "leave":
-        return (*((finished,) if word.round >= 0 else ()), rounds.Leave(id, word.reason))
-    return (rounds.Close(word.reason),)
