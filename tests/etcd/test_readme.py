@@ -23,7 +23,7 @@ def test_two_nodes_print_what_the_readme_shows(launcher: Launcher, three: Cluste
     first, second = (line.removeprefix("launcher ").replace(SERVERS, three.endpoint).split() for line, _ in shown())
 
     agents = [launcher.start(*first)]
-    until(lambda: any("/job8/nodes/" in key for key in three.keys()), "the first node's entry")
+    until(lambda: "/job8/nodes/" in " ".join(three.keys()), "the first node's entry")
     agents.append(launcher.start(*second))
     done = [agent.wait() for agent in agents]
 
