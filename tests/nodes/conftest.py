@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
+from typing import Any
 
 import pytest
 from jobs import Job, job_on
@@ -42,6 +43,20 @@ def job(tmp_path: Path, backend: str) -> Iterator[Callable[..., Job]]:
 def reformed(backend: str) -> Callable[[str, float], None]:
     """Note how many seconds it took to form a round again after a fault of some kind."""
     return lambda fault, seconds: _reformed.setdefault(f"{fault}, {backend}", []).append(seconds)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes share the tests, each sends what it has noted to the one that prints."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["reformed"] = _reformed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what one of them has noted; it has nothing to say when it died."""
+    for fault, times in getattr(node, "workeroutput", {}).get("reformed", {}).items():
+        _reformed.setdefault(fault, []).extend(times)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
