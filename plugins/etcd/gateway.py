@@ -71,8 +71,8 @@ class Gateway:
         self._own = threading.local()
         self._wires: set[Wire] = set()
 
-    def call(self, path: str, body: dict[str, Any], *, once: bool = False) -> dict[str, Any]:
-        """The answer to a request.
+    def call(self, path: str, body: dict[str, Any], *, once: bool = False, urgent: bool = False) -> dict[str, Any]:
+        """The answer to a request. One that is `urgent` waits half as long for a member while there are others left.
 
         Raises RendezvousConnectionError when no member answers in time (Unknown, where it may be carried out `once`
         at most and was sent); before any ever did a RendezvousTimeoutError, and UsageError for what no waiting
@@ -84,8 +84,10 @@ class Gateway:
         pause, failures = 0.02, 0
         while True:
             member = self._choose()
+            hurry = urgent and failures < len(self.access.members)
+            by = min(end, monotonic() + self.access.request_timeout / 2) if hurry else end
             try:
-                return self._ask(member, path, body, end)
+                return self._ask(member, path, body, by)
             except Fault as error:
                 fault = tried[member] = str(error)
             except Unreached as error:
