@@ -11,7 +11,7 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -80,10 +80,12 @@ class Gateway:
         """
         end = monotonic() + (self.access.call_timeout if self._met else self.access.connect_timeout)
         tried: dict[Member, str] = {}
+        asked: list[Member] = []
         fault = ""
         pause, failures = 0.02, 0
         while True:
-            member = self._choose()
+            member = self._choose(asked)
+            asked.append(member)
             hurry = urgent and failures < len(self.access.members)
             by = min(end, monotonic() + self.access.request_timeout / 2) if hurry else end
             try:
@@ -100,6 +102,7 @@ class Gateway:
             if fault and len(tried) == len(self.access.members):
                 raise UsageError(fault)
             if failures % len(self.access.members) == 0:
+                asked.clear()
                 self._closing.wait(min(pause, max(0.0, end - monotonic())))
                 pause = min(pause * 2, PAUSE)
             if monotonic() >= end or self._closing.is_set():
@@ -173,9 +176,12 @@ class Gateway:
 
     # --- one member ---------------------------------------------------------------------------------------
 
-    def _choose(self) -> Member:
+    def _choose(self, asked: Sequence[Member] = ()) -> Member:
+        """The member that all threads ask now; when this one has asked it already, one that it has not."""
+        members = self.access.members
         with self._lock:
-            return self.access.members[self._at]
+            left = [index for index, member in enumerate(members) if member not in asked]
+            return members[self._at if self._at in left else min(left, key=self._failed.__getitem__)]
 
     def _fail(self, member: Member) -> None:
         """Ask another next, the one that has not failed for longest."""
