@@ -56,7 +56,9 @@ def job(lab: tuple[Nodes, Apart], cluster: Apart, tmp_path: Path) -> Iterator[Ca
     jobs: list[Job] = []
 
     def make(sizes: str, lease: int = 3, *options: str) -> Job:
-        jobs.append(Job(made, tmp_path, "etcd", cluster.endpoint, sizes, *options, name=f"job{next(_jobs)}"))
+        name = f"job{next(_jobs)}"
+        (folder := tmp_path / name).mkdir()
+        jobs.append(Job(made, folder, "etcd", cluster.endpoint, sizes, *options, name=name))
         jobs[-1].lose_after(lease)
         return jobs[-1]
 

@@ -90,6 +90,11 @@ class Apart(Cluster):
         found = self.ask_any("/v3/kv/range", {**span, "sort_order": "ASCEND"}).get("kvs", [])
         return [_pair(one, len(root)) for one in found]
 
+    def seconds_left(self, job: str) -> list[int]:
+        """For how many whole seconds the entry of each node still stands, if nothing more is heard of it."""
+        leases = [pair.lease for pair in self.pairs(job) if pair.key.startswith("nodes/")]
+        return [int(self.ask_any("/v3/lease/timetolive", {"ID": lease}).get("TTL", -1)) for lease in leases]
+
     def asked_by(self, node: Node) -> list[int]:
         """The members that this node is connected to."""
         lines = node.run("ss", "-Htn", "state", "established", "dport", "= :2379")
