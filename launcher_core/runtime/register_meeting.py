@@ -64,6 +64,7 @@ class RegisterMeeting:
         """Guards the clerk and `_closing`; told when a lease is to be watched, and at the end."""
         self._closing = False
         self._reached = False
+        self._gave_up = False
         self._lost_since: float | None = None
         """When the backend was first asked in vain, since it was last reached."""
         self._next_line = 0.0
@@ -164,8 +165,9 @@ class RegisterMeeting:
             with self._turn:
                 self._closing = True
                 self._turn.notify()
-            with suppress(LauncherError, OSError):
-                self._depart()
+            if not self._gave_up:
+                with suppress(LauncherError, OSError):
+                    self._depart()
             if self._watched:
                 self._backend.close()
 
@@ -207,6 +209,7 @@ class RegisterMeeting:
         left = self._lost_since + terms.join_timeout - now
         if left <= 0:
             patience = f"{terms.join_timeout:g} s (--rdzv-conf join_timeout)"
+            self._gave_up = True
             raise HostLostError(f"{terms.where} could not be reached for {patience}: {error}") from error
         if now >= self._next_line:
             self._next_line = now + WAITING_EVERY
