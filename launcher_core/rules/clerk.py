@@ -46,6 +46,8 @@ class Terms(Value):
     join_timeout: float = 600.0
     lease: float = 15.0
     """Without a sign of life for so long a node is lost."""
+    where: str = "the register"
+    """What is said of the place that they meet over."""
 
 
 class Call(NamedTuple):
@@ -147,7 +149,7 @@ class Clerk:
             return []
         self._place = None
         silence = self.terms.lease * (BEATS - 1) / BEATS
-        return [Cut(f"this node was cut off: no sign of life of it has got through for {silence:g} s")]
+        return [Cut(f"this node was cut off from {self.terms.where}: no sign of life got through for {silence:g} s")]
 
     def lapses_at(self, held_since: float | None = None) -> float:
         """Until when workers may run, on the strength of a sign of life that was given then."""

@@ -76,6 +76,7 @@ def _over_register(backend: RendezvousBackend, params: RendezvousParameters, sto
         Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
         params.get_as_seconds("join_timeout", 600),
         float(getattr(backend, "lease_seconds", silence)),
+        f"the register of {backend.name}",
     )
     clerk = Clerk(terms, params.get("assign"), leased=hasattr(backend, "enter"))
     return RegisterMeeting(backend, store, clerk, params.get_as_seconds("poll_interval", 0.2), params.local_addr)

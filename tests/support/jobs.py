@@ -18,8 +18,11 @@ PORT = 29400
 class Job:
     """What its agents have in common, and what they have done so far."""
 
-    def __init__(self, nodes: Nodes, tmp: Path, backend: str, endpoint: str, sizes: str, *options: str) -> None:
-        """`sizes` is the value of --nnodes."""
+    def __init__(
+        self, nodes: Nodes, tmp: Path, backend: str, endpoint: str, sizes: str, *options: str, name: str = "job"
+    ) -> None:
+        """`sizes` is the value of --nnodes, `name` that of --rdzv-id."""
+        self.name = name
         self.nodes = nodes
         self.notes = Notes(tmp)
         self.backend = backend
@@ -28,7 +31,7 @@ class Job:
         self.silence = SILENCE[backend]
         if backend != "c10d":  # which has this by default
             self.lose_after(self.silence)
-        self._options = [f"--nnodes={sizes}", f"--rdzv-backend={backend}", "--rdzv-id=job", *options]
+        self._options = [f"--nnodes={sizes}", f"--rdzv-backend={backend}", f"--rdzv-id={name}", *options]
 
     def lose_after(self, seconds: float, beats: int = 3) -> None:
         """Have nodes be lost after so long without a sign of life, of which so many come in that time."""
