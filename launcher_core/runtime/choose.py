@@ -73,7 +73,7 @@ def _over_register(backend: RendezvousBackend, params: RendezvousParameters, sto
     silence = params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3)
     last_call = params.get_as_seconds("last_call_timeout", 30)
     terms = Terms(
-        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0)), late_losses=True),
         params.get_as_seconds("join_timeout", 600),
         float(getattr(backend, "lease_seconds", silence)),
         f"the register of {backend.name}",
