@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
-from launcher_core.model.value import Value
 from launcher_core.rules import round as rounds
 from launcher_core.rules.doubt import Doubts
 from launcher_core.rules.register import (
     Address,
     Register,
+    Terms,
     Word,
     changes_of,
     decode,
@@ -32,7 +32,7 @@ from launcher_core.rules.register import (
     seat_of,
     was_set,
 )
-from launcher_core.rules.round import Assign, Change, Limits, Phase, Round
+from launcher_core.rules.round import Assign, Change, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0
@@ -40,17 +40,6 @@ LAZY = 4.0
 """Seconds until what nobody waits for is written: who has come so far, for people to read."""
 BEATS = 4
 """Signs of life within the time after which a node is lost; as a share of it also what is left for a cut-off node."""
-
-
-class Terms(Value):
-    """What every member of the job is held to; times in seconds."""
-
-    limits: Limits
-    join_timeout: float = 600.0
-    lease: float = 15.0
-    """Without a sign of life for so long a node is lost."""
-    where: str = "the register"
-    """What is said of the place that they meet over."""
 
 
 class Call(NamedTuple):

@@ -11,9 +11,20 @@ from launcher_core.model.job import Node, Place
 from launcher_core.model.value import Value
 from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
-from launcher_core.rules.round import Change, Close, Failed, Join, Leave, Phase, Resume, Round
+from launcher_core.rules.round import Change, Close, Failed, Join, Leave, Limits, Phase, Resume, Round
 
 VERSION = 2
+
+
+class Terms(Value):
+    """What every member of the job is held to; times in seconds."""
+
+    limits: Limits
+    join_timeout: float = 600.0
+    lease: float = 15.0
+    """Without a sign of life for so long a node is lost."""
+    where: str = "the register"
+    """What is said of the place that they meet over."""
 
 
 class Address(Value):

@@ -66,7 +66,8 @@ def _store(params: RendezvousParameters, plugins: Plugins) -> Store:
 
 def _over_register(backend: RendezvousBackend, params: RendezvousParameters, store: Store) -> Meeting:
     """The rendezvous that the core runs over a register, with the --rdzv-conf timeouts of c10d."""
-    from launcher_core.rules.clerk import Clerk, Terms
+    from launcher_core.rules.clerk import Clerk
+    from launcher_core.rules.register import Terms
     from launcher_core.rules.round import Limits
     from launcher_core.runtime.register_meeting import RegisterMeeting
 

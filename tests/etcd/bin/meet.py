@@ -1,4 +1,4 @@
-"""Meet the others at the store, say in a file after how many restarts, and wait there for what never comes; alone there is nothing to do.
+"""Meet the others at the store, say in a file after how many restarts, and wait there for what never comes.
 
 meet.py FOLDER [RANK]     the worker of this rank fails once all have met
 """

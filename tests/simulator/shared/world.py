@@ -10,7 +10,8 @@ from typing import Any
 
 from launcher_core.model.job import Place
 from launcher_core.model.news import Over
-from launcher_core.rules.clerk import Clerk, Terms
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Terms
 from launcher_core.rules.round import Limits
 from shared.backends import Memory
 from shared.member import Member
