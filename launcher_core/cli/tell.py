@@ -65,7 +65,8 @@ class Teller:
 def _waiting(about: Waiting) -> str:
     span = f"{about.low}" if about.low == about.high else f"{about.low} to {about.high}"
     left = "" if about.seconds_left is None else f"; {about.then} in {about.seconds_left:.0f} s"
-    return f"waiting: {about.have} of {span} nodes are here; {about.detail}{left}"
+    here = f": {about.have} of {span} nodes are here" if about.have else f" for {span} nodes"  # 0: nobody can say
+    return f"waiting{here}; {about.detail}{left}"
 
 
 def _rang(about: Rang) -> str:

@@ -39,6 +39,7 @@ class Waiting(Value):
     """Nothing has changed for a while: who is here, who is not, and what happens next."""
 
     have: int
+    """0 when it cannot be known: where the nodes meet cannot be reached."""
     low: int
     high: int
     detail: str

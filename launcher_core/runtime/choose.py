@@ -66,16 +66,18 @@ def _store(params: RendezvousParameters, plugins: Plugins) -> Store:
 
 def _over_register(backend: RendezvousBackend, params: RendezvousParameters, store: Store) -> Meeting:
     """The rendezvous that the core runs over a register, with the --rdzv-conf timeouts of c10d."""
-    from launcher_core.rules.clerk import Clerk, Terms
+    from launcher_core.rules.clerk import Clerk
+    from launcher_core.rules.register import Terms
     from launcher_core.rules.round import Limits
     from launcher_core.runtime.register_meeting import RegisterMeeting
 
     silence = params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3)
     last_call = params.get_as_seconds("last_call_timeout", 30)
     terms = Terms(
-        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0)), late_losses=True),
         params.get_as_seconds("join_timeout", 600),
         float(getattr(backend, "lease_seconds", silence)),
+        f"the register of {backend.name}",
     )
     clerk = Clerk(terms, params.get("assign"), leased=hasattr(backend, "enter"))
     return RegisterMeeting(backend, store, clerk, params.get_as_seconds("poll_interval", 0.2), params.local_addr)
@@ -102,8 +104,9 @@ def _check_keys(backend: str, conf: Mapping[str, Any], known: Mapping[str, str] 
         return
     from difflib import get_close_matches
 
-    close = get_close_matches(unknown[0], list(known), n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    longer = [key for key in known if key.endswith(f"_{unknown[0]}")]
+    close = longer or get_close_matches(unknown[0], list(known), n=1)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise UsageError(f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}")
 
 

@@ -63,8 +63,9 @@ class RegisterMeeting:
         self._turn = threading.Condition()
         """Guards the clerk and `_closing`; told when a lease is to be watched, and at the end."""
         self._closing = False
-        self._reached = False
-        self._reached_at = monotonic()
+        self._gave_up = False
+        self._lost_since: float | None = None
+        """When the backend was first asked in vain, since it was last reached."""
         self._next_line = 0.0
         self._unmet: tuple[Address, float] | None = None
         self._met: Address | None = None
@@ -163,8 +164,9 @@ class RegisterMeeting:
             with self._turn:
                 self._closing = True
                 self._turn.notify()
-            with suppress(LauncherError, OSError):
-                self._depart()
+            if not self._gave_up:
+                with suppress(LauncherError, OSError):
+                    self._depart()
             if self._watched:
                 self._backend.close()
 
@@ -186,27 +188,30 @@ class RegisterMeeting:
                     order()
 
     def _step(self) -> None:
+        begun = monotonic()
         try:
             register = self._sync()
         except _TRANSIENT as error:
-            now = monotonic()
-            patience = self._clerk.terms.join_timeout
-            if now >= self._reached_at + patience:
-                if not self._reached:
-                    raise
-                raise HostLostError(f"{self._backend.name}: nothing for {patience:g} s: {error}") from error
-            self._say_unreachable(error, self._reached_at + patience - now, now)
+            self._out_of_reach(error, begun)
             self._sleep(RETRY)
         else:
-            self._next_line = 0.0
+            self._next_line, self._lost_since = 0.0, None
             if register is not None:
                 self._notice(register)
 
-    def _say_unreachable(self, error: Exception, left: float, now: float) -> None:
+    def _out_of_reach(self, error: Exception, begun: float) -> None:
+        """Say that the backend cannot be reached, every now and then. Raises when it could not for too long."""
+        now, terms = monotonic(), self._clerk.terms
+        self._lost_since = begun if self._lost_since is None else self._lost_since
+        left = self._lost_since + terms.join_timeout - now
+        if left <= 0:
+            patience = f"{terms.join_timeout:g} s (--rdzv-conf join_timeout)"
+            self._gave_up = True
+            raise HostLostError(f"{terms.where} could not be reached for {patience}: {error}") from error
         if now >= self._next_line:
             self._next_line = now + WAITING_EVERY
-            limits = self._clerk.terms.limits
-            self._tell(Waiting(0, limits.low, limits.high, str(error), left, "this node gives up"))
+            low, high = terms.limits.low, terms.limits.high
+            self._tell(Waiting(0, low, high, str(error), left, "this node gives up"))
 
     def _sleep(self, seconds: float) -> None:
         """Wait, unless it is time to end; what was asked for meanwhile is done afterwards."""
@@ -222,7 +227,6 @@ class RegisterMeeting:
                     return None
             register = self._run_errand(self._clerk.sync(monotonic(), self._serve))
             if register is not None:
-                self._reached, self._reached_at = True, monotonic()
                 return register
             self._sleep(random.uniform(0.0, min(0.5, 0.005 * 2**attempt)))  # before reading, never after
         raise RendezvousConnectionError(f"{SWAPS} swaps in a row were lost at {self._backend.name}")

@@ -14,6 +14,8 @@ from launcher_plugins.etcd.wire import Refused
 
 BEATS = 6
 """Signs of life within the time of a lease."""
+RETRY = 0.05
+"""Seconds from a sign of life that nobody answered to the next: time is short then."""
 STATE_TIMES = 10
 """The state outlives its last keeper for this many times the time of a node's lease."""
 NOT_FOUND = 5
@@ -102,13 +104,15 @@ class Leases:
             self._thread.start()
 
     def _run(self) -> None:
-        rounds = 0
-        while not self._stop.wait(self.seconds / BEATS):
+        rounds, pause = 0, self.seconds / BEATS
+        while not self._stop.wait(pause):
             rounds += 1
+            pause = RETRY
             with suppress(LauncherError):  # not reached, or not let in: the lease runs on, and may run out
                 self._beat()
                 if rounds % BEATS == 0:
                     self._tend()
+                pause = self.seconds / BEATS
 
     def _beat(self) -> None:
         lease = self.node
@@ -129,5 +133,5 @@ class Leases:
 
     def _alive(self, lease: int) -> bool:
         """Renew a lease; False when it is gone."""
-        answer = self._gateway.call("/v3/lease/keepalive", {"ID": lease})
+        answer = self._gateway.call("/v3/lease/keepalive", {"ID": lease}, urgent=True)
         return int((answer.get("result") or {}).get("TTL", 0)) > 0

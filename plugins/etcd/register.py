@@ -62,6 +62,17 @@ class EtcdRegister:
         """How long an entry stands after the last sign of life."""
         return self._leases.seconds
 
+    def describe(self) -> dict[str, str]:
+        """For --dry-run: where, as whom, and what waits for how long."""
+        access = self._gateway.access
+        told = {
+            "meets at": ", ".join(f"{one.scheme}://{one}" for one in access.members),
+            "keys begin with": self._all.key.decode(),
+            "a member is given up after": f"{access.request_timeout:g} s",
+            "an etcd that never answers is given up after": f"{access.connect_timeout:g} s",
+        }
+        return {**told, "user": access.identity.user} if access.identity.user else told
+
     def local_address(self) -> str:
         """This machine's address, as etcd sees it; empty before there was a connection."""
         return self._gateway.address

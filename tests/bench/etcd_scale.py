@@ -1,6 +1,7 @@
 """Rendezvous at scale over etcd: so many agents form a round through one member, all on this machine.
 
     python tests/bench/etcd_scale.py [--nodes 16 64 128 256] [--rounds 3] [--processes 4] [--json FILE]
+    python tests/bench/etcd_scale.py --torch      torch's etcd-v2 instead: needs torch, python-etcd, and etcd before 3.6
 
 Each agent is a meeting as the launcher runs it, with its threads and its own connections, but without workers. All
 join at once; then, once a round, one reports a failure, and all join again. Needs `etcd` on PATH.
@@ -9,6 +10,7 @@ join at once; then, once a round, one reports a failure, and all join again. Nee
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -22,7 +24,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+SUPPORT = Path(__file__).parents[1] / "support"
+sys.path.append(str(SUPPORT))  # behind python-etcd, whose name one of its modules has
 
 RUN_ID = "many-agents"
 PATIENCE = 120.0
@@ -45,7 +48,8 @@ class Agent:
     def __init__(self, endpoint: str, number: int, nodes: int) -> None:
         from launcher_core.model.job import Node
         from launcher_core.model.settings import RendezvousParameters
-        from launcher_core.rules.clerk import Clerk, Terms
+        from launcher_core.rules.clerk import Clerk
+        from launcher_core.rules.register import Terms
         from launcher_core.rules.round import Limits
         from launcher_core.runtime.register_meeting import RegisterMeeting
         from launcher_plugins.c10d_store import C10dStore
@@ -191,21 +195,38 @@ def _received(pipe: Connection) -> Any:
         raise SystemExit("a process of the measurement ended; see above") from error
 
 
+def _cluster(folder: Path, **more: Any) -> Any:
+    spec = importlib.util.spec_from_file_location("etcd_servers", SUPPORT / "etcd.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Cluster(folder, **more)
+
+
+def _by_torch(numbers: Sequence[int]) -> None:
+    import rendezvous_torch
+
+    for nodes in numbers:
+        with tempfile.TemporaryDirectory() as folder, _cluster(Path(folder), flags=["--enable-v2"]) as cluster:
+            print(nodes, rendezvous_torch.measure(nodes, cluster.endpoint), flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print a table."""
-    from etcd import Cluster
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, nargs="+", default=[16, 64, 128, 256])
     parser.add_argument("--rounds", type=int, default=3, help="restarts after the first round")
     parser.add_argument("--processes", type=int, default=4, help="that the agents share")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--torch", action="store_true", help="torch's etcd-v2, over the same server's v2 API")
     args = parser.parse_args(argv)
+    if args.torch:
+        return _by_torch(args.nodes)
     found: dict[int, Any] = {}
     print("| nodes | first round, s | next (median), s | requests (most) | kB (most) | idle B/s |")
     print("|---:|---:|---:|---:|---:|---:|")
     for nodes in args.nodes:
-        with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder)) as cluster:
+        with tempfile.TemporaryDirectory() as folder, _cluster(Path(folder)) as cluster:
             told, idle = measure(cluster.endpoint, nodes, args.rounds, args.processes)
         found[nodes] = {"rounds": [one._asdict() for one in told], "idle_bytes": idle}
         first, later = told[0], told[1:]

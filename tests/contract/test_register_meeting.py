@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any
 
 import pytest
 from launches import until
 
+from launcher_core.errors import HostLostError
 from launcher_core.model.job import Node
-from launcher_core.model.news import Formed, News, Over, Regroup, Trouble
-from launcher_core.rules.clerk import Clerk, Terms
-from launcher_core.rules.register import Register, decode, encode
+from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Trouble, Waiting
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Register, Terms, decode, encode
 from launcher_core.rules.round import Limits
 from launcher_core.runtime import register_meeting
 from launcher_core.runtime.register_meeting import RegisterMeeting
@@ -33,8 +35,11 @@ class Memory:
         self.state: bytes | None = None
         self.token = 0
         self.lost = 0
+        self.away = False
 
     def get_state(self) -> tuple[bytes, Any] | None:
+        if self.away:
+            raise OSError("out of reach")
         with self._lock:
             return None if self.state is None else (self.state, self.token)
 
@@ -47,13 +52,31 @@ class Memory:
             return state, self.token, True
 
 
+class Watched(Memory):
+    """One that tells of changes, when the test has it do so."""
+
+    changed: Callable[[], None]
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+
+    def close(self) -> None:
+        """Nothing is to be released."""
+
+
 class Agent:
     """A node with its news."""
 
     def __init__(
-        self, register: Memory, id: str, limits: Limits, silence: float = 30.0, address: str = "127.0.0.1"
+        self,
+        register: Memory,
+        id: str,
+        limits: Limits,
+        silence: float = 30.0,
+        address: str = "127.0.0.1",
+        patience: float = DEADLINE,
     ) -> None:
-        clerk = Clerk(Terms(limits, join_timeout=DEADLINE, lease=silence))
+        clerk = Clerk(Terms(limits, join_timeout=patience, lease=silence, where="the register of memory"))
         self.meeting = RegisterMeeting(register, C10dStore(), clerk, 0.01, address)
         self.node = Node(id, f"host-{id}", 2)
         self.news: SimpleQueue[News] = SimpleQueue()
@@ -162,6 +185,34 @@ def test_a_node_that_never_reaches_where_the_workers_meet_gives_up_and_says_what
     error = b.next(Trouble).error
     assert str(error).startswith("host-a gives 255.255.255.255, port ")
     assert str(error).endswith("set --local-addr there")
+
+
+def test_a_node_kills_its_workers_and_gives_up_when_the_register_stays_out_of_reach(register, agents):
+    agents.append(Agent(register, "a", Limits(1, 1), silence=0.4, patience=0.8).join())
+    agents[0].next(Formed)
+    register.away = True
+
+    assert agents[0].next(Waiting).detail == "out of reach"
+    cut = "this node was cut off from the register of memory: no sign of life got through for 0.3 s"
+    assert agents[0].next(Cut).reason == cut
+    error = agents[0].next(Trouble).error
+    where = "the register of memory could not be reached for 0.8 s (--rdzv-conf join_timeout): out of reach"
+    assert (type(error), str(error)) == (HostLostError, where)
+
+
+def test_a_node_gives_up_a_register_some_time_after_it_was_first_asked_in_vain(agents, monkeypatch):
+    register, ahead = Watched(), [0.0]
+    monkeypatch.setattr(register_meeting, "monotonic", lambda: monotonic() + ahead[0])
+    (a,) = crowd(agents, register, Limits(1, 1), "a", silence=1000.0)
+    a.next(Formed)
+    ahead[0] = 2 * DEADLINE  # as if nothing had been asked of it for so long
+    register.away = True
+    register.changed()
+
+    a.next(Waiting)
+    register.away = False
+    a.meeting.finished(0)
+    assert a.next(Over).succeeded
 
 
 @pytest.mark.parametrize("state", [b"\x80\x04}.", b"{}", b'{"version": 99}', encode(Register())[:-1]])

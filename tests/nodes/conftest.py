@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import quantiles
+from typing import Any
 
 import pytest
+import timings
 from jobs import Job, job_on
 from launches import marked, until
-
-_reformed: dict[str, list[float]] = {}
 
 
 @pytest.fixture
@@ -41,11 +40,20 @@ def job(tmp_path: Path, backend: str) -> Iterator[Callable[..., Job]]:
 @pytest.fixture
 def reformed(backend: str) -> Callable[[str, float], None]:
     """Note how many seconds it took to form a round again after a fault of some kind."""
-    return lambda fault, seconds: _reformed.setdefault(f"{fault}, {backend}", []).append(seconds)
+    return lambda fault, seconds: timings.note(f"{fault}, {backend}", seconds)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes share the tests."""
+    timings.send(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of them has ended."""
+    timings.receive(getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show the times that were noted."""
-    for fault, times in sorted(_reformed.items()):
-        cuts = quantiles(times, n=20, method="inclusive") if len(times) > 1 else times * 19
-        terminalreporter.write_line(f"seconds to {fault}: p50 {cuts[9]:.2f}, p95 {cuts[18]:.2f} ({len(times)} rounds)")
+    timings.show(terminalreporter)

@@ -56,7 +56,7 @@ def test_the_first_of_the_nodes_is_cut_off_and_comes_back(job: Make, reformed: T
     assert {note.restarts for note in whole} == {0}
     assert flaps.notes.overlaps() == []
     flaps.end(running)
-    assert "this node was cut off: no sign of life of it has got through for" in running[0].err
+    assert "this node was cut off from the register of etcd: no sign of life got through for" in running[0].err
 
 
 @every(SURVIVES)

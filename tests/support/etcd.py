@@ -17,6 +17,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def _address() -> str:
 class Cluster:
     """Members are numbered from 0; member i serves port 2379 + 10 i."""
 
+    patience = 5.0
+    """Seconds for an answer."""
+
     def __init__(
         self, folder: Path, members: int = 1, tls: bool = False, certificate: str = "server", flags: Sequence[str] = ()
     ) -> None:
@@ -55,6 +59,7 @@ class Cluster:
         self.tls = tls
         self.certificate = certificate
         self.flags = tuple(flags)
+        """For etcd, beside those that make it a member."""
         self._binary = need("etcd", "etcd-server")
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,16 +93,25 @@ class Cluster:
     def host(self, index: int) -> str:
         return f"{self.address}:{2379 + 10 * index}"
 
+    def peer(self, index: int) -> str:
+        """Where a member serves the others."""
+        return f"{self.address}:{2380 + 10 * index}"
+
+    def enter(self, index: int) -> list[str]:
+        """The words that run a command on a member's machine."""
+        return []
+
     def start(self, index: int) -> None:
         """Start a member, on the data that it had before."""
         scheme = "https" if self.tls else "http"
-        client, peer = f"{scheme}://{self.host(index)}", f"http://{self.address}:{2380 + 10 * index}"
-        everyone = ",".join(f"m{one}=http://{self.address}:{2380 + 10 * one}" for one in range(self.size))
+        client, peer = f"{scheme}://{self.host(index)}", f"http://{self.peer(index)}"
+        everyone = ",".join(f"m{one}=http://{self.peer(one)}" for one in range(self.size))
         command = [
-            self._binary, "--name", f"m{index}", "--data-dir", str(self.data / f"m{index}"),
+            *self.enter(index), self._binary, *self.flags, "--name", f"m{index}",
+            "--data-dir", str(self.data / f"m{index}"),
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple", *self.flags,
+            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple",
         ]  # fmt: skip
         if self.tls:
             name = self.certificate
@@ -141,9 +155,10 @@ class Cluster:
 
         def found() -> int | None:
             for index in range(self.size):
-                status = self.post("/v3/maintenance/status", {}, index)
-                if status.get("leader") == status["header"]["member_id"]:
-                    return index + 1
+                with suppress(OSError, ValueError):
+                    status = self.post("/v3/maintenance/status", {}, index)
+                    if status.get("leader") == status["header"]["member_id"]:
+                        return index + 1
             return None
 
         return int(until(found, "no member leads")) - 1  # type: ignore[call-overload]
@@ -156,10 +171,13 @@ class Cluster:
         if self.tls:
             context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
             context.load_cert_chain(self.folder / "client.pem", self.folder / "client.key")
+        answer: dict[str, Any] = json.loads(self._fetch(index, request, context))
+        return answer
+
+    def _fetch(self, index: int, request: urllib.request.Request, context: ssl.SSLContext | None) -> bytes:
         handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
-        with urllib.request.build_opener(*handlers).open(request, timeout=5) as response:
-            answer: dict[str, Any] = json.loads(response.read())
-            return answer
+        with urllib.request.build_opener(*handlers).open(request, timeout=self.patience) as response:
+            return bytes(response.read())
 
     def keys(self, token: str = "") -> list[str]:
         """Every key in it."""

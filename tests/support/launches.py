@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +108,7 @@ class Launcher:
         self.python = str(python)
         self.mark = uuid.uuid4().hex
         self.running: list[Running] = []
+        self._numbers = count()
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("PET_", "TORCHELASTIC"))}
         self.env |= {MARK: self.mark, "TEST_SENTINEL_PARENT": "FOOBAR", "TMPDIR": str(temporary(tmp))}
         self.env.pop("OMP_NUM_THREADS", None)
@@ -115,7 +117,7 @@ class Launcher:
 
     def start(self, *args: object, env: dict[str, str] | None = None, **popen: object) -> Running:
         """Begin a launch with these arguments."""
-        number = len(self.running)
+        number = next(self._numbers)
         out, err = self.tmp / f"launch{number}.out", self.tmp / f"launch{number}.err"
         popen.setdefault("stdin", subprocess.DEVNULL)
         with out.open("wb") as stdout, err.open("wb") as stderr:

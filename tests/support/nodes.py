@@ -6,20 +6,26 @@ other run has; addresses are the same in every lab.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count, permutations
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from launches import Launcher, Running, marked
 from wire import TUN, Link, Switch, hardware_address, open_tap
 
 CUT = Link(loss=1.0)
+CLONE_NEWNET = 0x40000000
+T = TypeVar("T")
+_libc = ctypes.CDLL(None, use_errno=True)
 _labs = count()
 
 _ENTER = 'mount --bind "$1" /etc/hosts && hostname "$0" && shift && exec "$@"'
@@ -64,6 +70,17 @@ class Node:
     def run(self, *args: object) -> str:
         """What a command of this machine's prints, e.g. of iproute2."""
         return _run("nsenter", f"--net=/run/netns/{self.namespace}", *args)
+
+    def inside(self, call: Callable[[], T]) -> T:
+        """What a call returns that is made on this machine's network; sockets that it opens are of this machine."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._within, call).result()
+
+    def _within(self, call: Callable[[], T]) -> T:
+        with open(f"/run/netns/{self.namespace}", "rb") as file:
+            if _libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), f"cannot enter {self.namespace}")
+        return call()
 
     def crash(self) -> None:
         """SIGKILL everything that was launched here; agents first, or they would tell of their workers' deaths."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
 from launcher_core.model.job import Place
-from launcher_core.rules.clerk import Clerk, Terms
+from launcher_core.model.news import Over
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Terms
 from launcher_core.rules.round import Limits
 from shared.backends import Memory
 from shared.member import Member
 
-FAULTS = ("crash", "cut", "cut", "hold up", "outage", "lose an answer", "come", "leave")
+FAULTS = ("crash", "cut", "cut", "hold up", "outage", "lose an answer", "lose an answer", "come", "leave")
 CALM_AT = 40.0
 """No fault begins after so many seconds."""
 END_BY = 200.0
@@ -35,9 +38,11 @@ class World:
         self.pause = 5.0 if self.leased else 0.2
         # Signs of life that all go through one register have to be slower than its calls.
         self.slow = random.choice((0.002, 0.02, 0.1 if self.leased or self.lease > 5 else 0.01))
-        self.failures = random.choice((0.0, 0.0, 0.2))
+        self.failures = random.choice((0.0, 0.2, 0.5))
         low = random.randint(1, 3)
-        self.limits = Limits(low, low + random.randint(0, 3), random.choice((0.5, 3.0)), random.randint(0, 3))
+        self.limits = Limits(
+            low, low + random.randint(0, 3), random.choice((0.5, 3.0)), random.randint(0, 3), late_losses=True
+        )
         self.memory = Memory(self, self.lease)
         self.failed_rounds: set[tuple[int, int]] = set()
         self.jobs = 0
@@ -48,6 +53,8 @@ class World:
         self.members: list[Member] = []
         for _ in range(random.randint(low, self.limits.high + 1)):
             self.after(random.uniform(0.0, 4.0), self._come)
+        self.touchy = random.random() < 0.5
+        """Whether workers fail as soon as one of another node is gone."""
         self.longest = random.choice((3.0, 30.0))
         """Seconds that workers run at most."""
         for _ in range(random.randint(0, 9)):
@@ -115,9 +122,12 @@ class World:
     def _befall(self, kind: str, one: Member, seconds: float, alive: list[Member]) -> None:
         self.say(f"--- {kind} {one.node.id} for {seconds:.2f} s")
         if kind == "crash":
-            one.dead, one.running = True, None
+            place, one.dead, one.running = one.running, True, None
+            self._upset(place)
         elif kind == "leave":
+            place = one.running
             one.when_up(one.leave)
+            self._upset(place)
         elif kind == "hold up":
             one.held_up = True
             self.after(seconds, one.go_on)
@@ -128,7 +138,19 @@ class World:
                 each.view.reachable = False
                 self.after(seconds, lambda it=each: setattr(it.view, "reachable", True))
 
+    def _upset(self, place: Place | None) -> None:
+        """Workers of a round are gone: those of the other nodes fail of it, which is no failure of theirs."""
+        for other in self.members if self.touchy and place is not None else ():
+            if other.running is not None and other.running.round == place.round:
+                fail = partial(other.fail, other.running)
+                self.after(self.random.uniform(0.0, 0.2), partial(other.when_up, fail))
+
     # --- what must hold ---------------------------------------------------------------------------------
+
+    def check_end(self, over: Over) -> None:
+        """The job has ended."""
+        if over.reason.endswith(" failed") and len(self.failed_rounds) <= self.limits.max_restarts:
+            raise Broken(f"{over} with {self.limits.max_restarts} restarts, and failures in {self.failed_rounds}")
 
     def check_start(self, member: Member, place: Place) -> None:
         """Workers of a round are about to start on this node."""
@@ -143,8 +165,10 @@ class World:
             raise Broken(f"{place.restarts} restarts for failures in {self.failed_rounds}")
         if not self.limits.low <= place.group_world_size <= self.limits.high:
             raise Broken(f"a round of {place.group_world_size} nodes")
-        if all(one.gone for one in self.members if place.round in one.rounds):
-            self.seats[place.round] = {}  # that was a job before this one: nobody of it is left
+        if place.group_rank == 0 and place.master_addr != member.node.name:
+            raise Broken(f"{place.master_addr} serves round {place.round}, whose rank 0 is {member.node.name}")
+        if not any(one.running is not None and one.running.round == place.round for one in self.members):
+            self.seats[place.round] = {}  # what is known of it is of a job before this one
         seats = self.seats.setdefault(place.round, {})
         for rank, other in seats.items():
             same = (other.world_size, other.master_addr, other.restarts) == (
