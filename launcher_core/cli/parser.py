@@ -61,7 +61,8 @@ def _add(group: Any, option: Option, default: Any) -> None:
     shared = {"dest": option.dest, "help": _quoted(option.help)}
     if option.dest in ANSWERED:
         words = 0 if option.kind == "switch" else None if option.bare is None else "?"
-        group.add_argument(*names, **shared, action=_Answer, nargs=words, default=argparse.SUPPRESS)
+        unset = argparse.SUPPRESS if option.bare is None else default
+        group.add_argument(*names, **shared, action=_Answer, nargs=words, default=unset)
     elif option.kind == "switch":
         group.add_argument(*names, **shared, action="store_true", default=default)
     else:
