@@ -36,7 +36,7 @@ def ask(given: Mapping[str, Origin]) -> int:
         if reply.facts is None:
             print(seen.silent(reply.pid, reply.why), file=sys.stderr)
     if not found:
-        if not replies:
+        if not replies or job is not None:
             print(seen.nobody(pid, job), file=sys.stderr)
         return 1
     show = seen.status if question == "status" else seen.stacks
