@@ -2,7 +2,8 @@
 
 The own dump needs the worker's offer (`launcher_core.worker.stacks`). Before it is asked it must show both the file
 of that offer and a handler of the signal; and the signal is one whose default is to be ignored, so that even a
-worker that has just become another program is not harmed.
+worker that has just become another program is not harmed. One that waits for a signal in its main thread is not
+asked: any would end its wait. Other waits go on, as far as a handler that restarts system calls can have it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ LOOK_SECONDS = 0.01
 RESERVE_SECONDS = 0.2
 """Of the time that is given, what is kept for /proc."""
 MAX_BYTES = 4 << 20
-NOT_OFFERED = "the worker makes no offer to show its stacks"
+WAITS_FOR_SIGNALS = {"x86_64": ("34", "128", "130"), "aarch64": ("133", "137")}
+"""By machine, the numbers of pause, rt_sigtimedwait and rt_sigsuspend."""
+NOT_OFFERED = "the worker makes no offer to show its stacks, or waits for a signal"
 
 
 def collect(pids: Mapping[int, int], seconds: float, stop: threading.Event | None = None) -> dict[int, Stack]:
@@ -104,7 +107,7 @@ def _ask(pid: int) -> _Offer | None:
     """Ask a process for its stacks; None where it has made no offer."""
     try:
         number = next((fd for fd in os.listdir(f"/proc/{pid}/fd") if _is_offer(f"/proc/{pid}/fd/{fd}")), None)
-        if number is None or not _catches(pid):
+        if number is None or not _catches(pid) or _waits_for_a_signal(pid):
             return None
         file = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -134,6 +137,11 @@ def _status(path: str) -> dict[str, str]:
 def _catches(pid: int) -> bool:
     """Whether the process has a handler of the signal. Raises OSError."""
     return bool(int(_status(f"/proc/{pid}/status").get("SigCgt", "0"), 16) >> (SIGNUM - 1) & 1)
+
+
+def _waits_for_a_signal(pid: int) -> bool:
+    """Whether the main thread is in a system call that any signal ends."""
+    return _line(f"/proc/{pid}/syscall").partition(" ")[0] in WAITS_FOR_SIGNALS.get(os.uname().machine, ())
 
 
 def _signals(pid: int) -> tuple[bool, int]:

@@ -112,6 +112,7 @@ def test_each_worker_is_told_with_its_process_and_its_files(launcher: Launcher, 
 
 
 def test_a_launch_that_waits_for_nodes_says_so_and_is_not_ready(launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "meet").mkdir()
     running = launcher.start("--nnodes=2", "--rdzv-backend=file", f"--rdzv-endpoint={tmp_path / 'meet'}",
                              "--health-port=127.0.0.1:0", STAND)  # fmt: skip
     found = in_state(running, "rendezvous")
@@ -131,6 +132,7 @@ def test_a_restart_is_counted_with_its_cause(launcher: Launcher, tmp_path: Path)
 
 
 def test_a_node_that_has_lost_its_peer_is_restarting(launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "meet").mkdir()
     options = ["--nnodes=2", "--rdzv-backend=file", f"--rdzv-endpoint={tmp_path / 'meet'}"]
     one, two = (launcher.start(*options, STAND) for _ in range(2))
     in_state(one, "running")
@@ -229,7 +231,7 @@ def test_workers_that_stand_at_one_place_are_shown_once(launcher: Launcher) -> N
 
 def test_a_script_in_the_workers_interpreter_need_not_know_of_it(launcher: Launcher) -> None:
     running = standing(launcher, "--run-path")
-    assert "rank 0: in load, stand.py:16" in ask(f"--stacks={running.pid}").stdout
+    assert "rank 0: in load, stand.py:17" in ask(f"--stacks={running.pid}").stdout
 
 
 @pytest.mark.parametrize("words", [[STAND], [STAND, "--urgent"], ["--no-python", "sleep", "100"]])
@@ -238,7 +240,7 @@ def test_a_worker_that_offers_nothing_is_not_touched(launcher: Launcher, words: 
     until(lambda: words[0] != STAND or "here\n" in running.out, "the worker is here")
     (worker,) = in_state(running, "running")["workers"]
     answer = ask(f"--stacks={running.pid}")
-    assert "makes no offer to show its stacks, and py-spy is not on PATH" in answer.stdout
+    assert "makes no offer to show its stacks, or waits for a signal, and py-spy is not on PATH" in answer.stdout
     assert "\nrank 0: sleeping" in answer.stdout
     assert (alive(worker["pid"]), (tmp_path / "urgent").exists()) == (True, False)
 
@@ -252,6 +254,15 @@ def test_a_stopped_worker_is_said_not_to_answer_and_the_others_are_shown(launche
     assert "rank 0: in load, stand_recorded.py:11" in answer
     assert "rank 1: stopped" in answer
     assert "it was asked for its stacks, and does not answer" in answer
+
+
+def test_a_worker_that_waits_for_a_signal_is_not_disturbed(launcher: Launcher, tmp_path: Path) -> None:
+    running = launcher.start("--run-path", STAND, "--pause")
+    until(lambda: "here\n" in running.out, "the worker is here")
+    (worker,) = in_state(running, "running")["workers"]
+    until(lambda: Path(f"/proc/{worker['pid']}/stat").read_text().rpartition(")")[2].split()[0] == "S", "it waits")
+    assert "or waits for a signal" in ask(f"--stacks={running.pid}").stdout
+    assert (alive(worker["pid"]), (tmp_path / "disturbed").exists()) == (True, False)
 
 
 def spy(folder: Path, *lines: str) -> str:

@@ -1,21 +1,22 @@
 """Says `here` on stdout and stands still, rank 0 in another place than the others, until it is ended.
 
-With --urgent it handles SIGURG itself, and writes a file of that name into its directory should it come. With --fail
+With --urgent it handles SIGURG itself, and writes a file of that name into its directory should it come. With --pause it waits for a signal, and writes a file should one come. With --fail
 DIRECTORY it fails the first time.
 """
 
 import os
 import pathlib
+import select
 import signal
 import sys
 
 
 def load() -> None:
-    signal.pause()
+    select.select([], [], [])
 
 
 def reduce() -> None:
-    signal.pause()
+    select.select([], [], [])
 
 
 if __name__ == "__main__":
@@ -25,4 +26,7 @@ if __name__ == "__main__":
         pathlib.Path(sys.argv[2], "failed").touch()
         sys.exit(3)
     print("here", flush=True)
+    if "--pause" in sys.argv:
+        signal.pause()
+        pathlib.Path("disturbed").touch()
     load() if os.environ["RANK"] == "0" else reduce()
