@@ -220,18 +220,24 @@ def test_a_name_that_another_user_took_is_no_launcher(launcher: Launcher) -> Non
 # --- stacks ----------------------------------------------------------------------------------------------
 
 
+def place(function: str, script: Path) -> str:
+    """Where a worker stands that is in this function of a script: on its first line."""
+    line = script.read_text().splitlines().index(f"def {function}() -> None:") + 2
+    return f"in {function}, {script.name}:{line}"
+
+
 def test_workers_that_stand_at_one_place_are_shown_once(launcher: Launcher) -> None:
     running = standing(launcher, script=RECORDED, count=4)
     answer = ask(f"--stacks={running.pid}")
     assert answer.returncode == 0
     heads = [line for line in answer.stdout.splitlines() if line.startswith("rank")]
-    assert heads == ["rank 0: in load, stand_recorded.py:11", "ranks 1-3: in reduce, stand_recorded.py:15"]
+    assert heads == [f"rank 0: {place('load', RECORDED)}", f"ranks 1-3: {place('reduce', RECORDED)}"]
     assert ask(f"--stacks={running.pid}").stdout == answer.stdout
 
 
 def test_a_script_in_the_workers_interpreter_need_not_know_of_it(launcher: Launcher) -> None:
     running = standing(launcher, "--run-path")
-    assert "rank 0: in load, stand.py:17" in ask(f"--stacks={running.pid}").stdout
+    assert f"rank 0: {place('load', STAND)}" in ask(f"--stacks={running.pid}").stdout
 
 
 @pytest.mark.parametrize("words", [[STAND], [STAND, "--urgent"], ["--no-python", "sleep", "100"]])
@@ -251,7 +257,7 @@ def test_a_stopped_worker_is_said_not_to_answer_and_the_others_are_shown(launche
     os.kill(pids[1], signal.SIGSTOP)
     answer = ask(f"--stacks={running.pid}").stdout
     os.kill(pids[1], signal.SIGCONT)
-    assert "rank 0: in load, stand_recorded.py:11" in answer
+    assert f"rank 0: {place('load', RECORDED)}" in answer
     assert "rank 1: stopped" in answer
     assert "it was asked for its stacks, and does not answer" in answer
 

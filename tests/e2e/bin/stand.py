@@ -1,7 +1,7 @@
 """Says `here` on stdout and stands still, rank 0 in another place than the others, until it is ended.
 
-With --urgent it handles SIGURG itself, and writes a file of that name into its directory should it come. With --pause it waits for a signal, and writes a file should one come. With --fail
-DIRECTORY it fails the first time.
+With --urgent it handles SIGURG itself, and writes a file should it come. With --pause it waits for a signal, and writes
+a file should one come. With --fail DIRECTORY it fails the first time.
 """
 
 import os
