@@ -18,13 +18,16 @@ SECONDS = {"status": 2.0, "stacks": 4.0}
 SCHEMA = 1
 
 
-def ask(given: Mapping[str, Origin]) -> int:
+def ask(given: Mapping[str, Origin], word: str | None = None) -> int:
     """Print the answers; the exit code: 0 when a launcher has answered, 1 when none did.
 
-    `given` are the options that were given as flags: `status` or `stacks`, and perhaps `rdzv_id`.
+    `given` are the options that were given as flags: `status` or `stacks`, and perhaps `rdzv_id`. The `word` that
+    follows them, in the script's place, may be the pid.
     """
     question = "stacks" if "stacks" in given else "status"
     form, pid = _form(question, given[question].value)
+    if pid is None and word is not None and word.isascii() and word.isdecimal():
+        pid = int(word)
     job = given["rdzv_id"].value if "rdzv_id" in given else None
     replies = _chosen(ask_them(_addresses(pid), question, SECONDS[question]), job)
     found = [reply.facts for reply in replies if reply.facts is not None]

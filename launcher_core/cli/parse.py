@@ -83,7 +83,7 @@ def parse_args(argv: Sequence[str] | None = None, environ: Mapping[str, str] | N
         given = flags(parts)
     except UsageError as error:
         refuse(error)
-    _answer(given)
+    _answer(given, parts.script)
     if parts.script is None and "list_plugins" not in given:
         refuse(UsageError(say.script_missing()))
     return _arguments(parts, given, _environment() if environ is None else environ)
@@ -95,7 +95,7 @@ def refuse(error: UsageError) -> NoReturn:
     raise SystemExit(EXIT_USAGE)
 
 
-def _answer(given: Mapping[str, Origin]) -> None:
+def _answer(given: Mapping[str, Origin], script: str | None) -> None:
     """Print what was asked for and raise SystemExit; return when nothing of the kind was."""
     if "help" in given:
         from launcher_core.cli.usage import help_text
@@ -112,7 +112,7 @@ def _answer(given: Mapping[str, Origin]) -> None:
     elif "status" in given or "stacks" in given:
         from launcher_core.cli.ask import ask
 
-        raise SystemExit(ask(given))
+        raise SystemExit(ask(given, script))
     else:
         return
     answer(text)

@@ -75,7 +75,7 @@ def test_two_launches_are_both_shown_and_each_can_be_chosen(launcher: Launcher) 
     everything = ask("--status")
     assert everything.returncode == 0
     assert all(f"launcher {running.pid} on" in everything.stdout for running in (one, two))
-    for words in ([f"--status={one.pid}"], ["--status", f"--rdzv-id={job}"]):
+    for words in ([f"--status={one.pid}"], ["--status", one.pid], ["--status", f"--rdzv-id={job}"]):
         chosen = ask(*words)
         assert (chosen.returncode, chosen.stdout.count("launcher ")) == (0, 1)
         assert f"launcher {one.pid} on {socket.gethostname()}: job {job}" in chosen.stdout
@@ -304,7 +304,7 @@ def probe(found: dict[str, Any], path: str, seconds: float = 30) -> str:
     host, _, port = found["health"].rpartition(":")
     with socket.create_connection((host, int(port)), seconds) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        return line.makefile().readline().strip()
+        return line.recv(4096).decode().partition("\r\n")[0]
 
 
 def test_a_launch_whose_workers_run_is_ready_until_it_stands_still(launcher: Launcher) -> None:
