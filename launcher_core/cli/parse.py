@@ -95,8 +95,8 @@ def refuse(error: UsageError) -> NoReturn:
     raise SystemExit(EXIT_USAGE)
 
 
-def _answer(given: Mapping[str, Origin], script: str | None) -> None:
-    """Print what was asked for and raise SystemExit; return when nothing of the kind was."""
+def _answer(given: Mapping[str, Origin], word: str | None) -> None:
+    """Print what was asked for and raise SystemExit (`word` is what stands in the script's place); return when nothing of the kind was."""
     if "help" in given:
         from launcher_core.cli.usage import help_text
 
@@ -112,7 +112,7 @@ def _answer(given: Mapping[str, Origin], script: str | None) -> None:
     elif "status" in given or "stacks" in given:
         from launcher_core.cli.ask import ask
 
-        raise SystemExit(ask(given, script))
+        raise SystemExit(ask(given, word))
     else:
         return
     answer(text)

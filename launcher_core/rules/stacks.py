@@ -73,8 +73,11 @@ def from_py_spy(threads: Any, pid: int) -> Stack:
 
 
 def _call(frame: Mapping[str, Any]) -> Call:
-    line = frame.get("line")
-    return Call(str(frame.get("name")), str(frame.get("filename")), line if isinstance(line, int) else 0)
+    """A frame. A bare address stands for native code without a name, and is another one in each process."""
+    line, name = frame.get("line"), str(frame.get("name"))
+    return Call(
+        "?" if name.startswith("0x") else name, str(frame.get("filename")), line if isinstance(line, int) else 0
+    )
 
 
 def _stack(threads: Sequence[Sequence[Call]], main: int, source: str) -> Stack:
@@ -114,8 +117,13 @@ def place_text(stack: Stack) -> str:
     if not stack.calls:
         return stack.note
     inner = stack.calls[0]
-    own = next((call for call in stack.calls if not LIBRARY.search(call.file)), inner)
+    own = next((call for call in stack.calls if _is_own(call)), inner)
     return f"in {inner.function}, {own.file.rpartition('/')[2]}:{own.line or '?'}"
+
+
+def _is_own(call: Call) -> bool:
+    """Whether it is the user's own Python."""
+    return call.file.endswith((".py", ">")) and not LIBRARY.search(call.file)
 
 
 def lines(folds: Iterable[Fold]) -> list[str]:

@@ -131,10 +131,11 @@ def test_a_restart_is_counted_with_its_cause(launcher: Launcher, tmp_path: Path)
     assert "exited with code 3" in cause["reason"]
 
 
-def test_a_node_that_has_lost_its_peer_is_restarting(launcher: Launcher, tmp_path: Path) -> None:
-    (tmp_path / "meet").mkdir()
-    options = ["--nnodes=2", "--rdzv-backend=file", f"--rdzv-endpoint={tmp_path / 'meet'}"]
-    one, two = (launcher.start(*options, STAND) for _ in range(2))
+def test_a_node_that_has_lost_its_peer_is_restarting(launcher: Launcher, free_port: int) -> None:
+    options = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{free_port}", "--rdzv-id=lost"]
+    one = launcher.start(*options, STAND)  # the first is the host
+    in_state(one, "rendezvous")
+    two = launcher.start(*options, STAND)
     in_state(one, "running")
     two.signal(signal.SIGKILL)
     found = in_state(one, "restarting")

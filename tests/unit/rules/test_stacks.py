@@ -77,6 +77,11 @@ def test_py_spys_main_thread_is_the_one_with_the_processs_number() -> None:
     assert from_py_spy(threads, 7) == LOAD._replace(source="py-spy")
 
 
+def test_native_code_without_a_name_is_the_same_in_all_processes() -> None:
+    one, two = (from_py_spy([_thread(7, STEP, Call(name, "libc.so.6", 0))], 7) for name in ("0x7f1c", "0x7f2a"))
+    assert one == two == Stack((STEP, Call("?", "libc.so.6", 0)), source="py-spy")
+
+
 @pytest.mark.parametrize("found", [None, {}, [], "text", [1, None]])
 def test_what_py_spy_never_prints_is_no_stack(found: Any) -> None:
     assert from_py_spy(found, 7).calls == ()
@@ -109,6 +114,11 @@ def test_ranks_in_a_row_are_a_span(ranks: list[int], text: str) -> None:
     [
         (DEEP, "in all_reduce, train.py:41"),
         (LOAD, "in load, data.py:7"),
+        (
+            Stack((Call("poll", "/usr/lib/libc.so.6", 0), Call("select_select", "select.c", 3), STEP)),
+            "in poll, train.py:41",
+        ),
+        (Stack((Call("f", "<stdin>", 1),)), "in f, <stdin>:1"),
         (Stack((WAIT,)), "in wait, threading.py:331"),
         (Stack((Call("f", "a.py", 0),)), "in f, a.py:?"),
         (Stack(note="sleeping in futex_wait"), "sleeping in futex_wait"),
