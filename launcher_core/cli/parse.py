@@ -96,7 +96,10 @@ def refuse(error: UsageError) -> NoReturn:
 
 
 def _answer(given: Mapping[str, Origin], word: str | None) -> None:
-    """Print what was asked for and raise SystemExit (`word` is what stands in the script's place); return when nothing of the kind was."""
+    """Print what was asked for and raise SystemExit; return when nothing of the kind was.
+
+    `word` is what stands in the script's place.
+    """
     if "help" in given:
         from launcher_core.cli.usage import help_text
 
