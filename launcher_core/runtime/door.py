@@ -23,6 +23,8 @@ from launcher_core.runtime.loop import Loop
 
 PREFIX = "launcher"
 WAITING = 16
+BACKLOG = 64
+"""How many the kernel keeps until the loop comes to let them in; one more is told at once that nobody answers."""
 ANSWERING = 8
 READ_BYTES = 4096
 
@@ -82,7 +84,7 @@ class Door:
         may: Callable[[socket.socket], bool],
     ) -> None:
         listener.setblocking(False)
-        listener.listen(WAITING)
+        listener.listen(BACKLOG)
         self._loop.watch(listener.fileno(), partial(self._let_in, listener, asked, may))
 
     def _let_in(

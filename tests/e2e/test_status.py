@@ -177,8 +177,8 @@ def line_to(running: Running) -> socket.socket:
     """A connection to the launcher's socket."""
     (name,) = [one.name for one in addresses() if one.pid == running.pid]
     line = socket.socket(socket.AF_UNIX)
+    line.connect(f"\0{name}")  # with a timeout it would not wait where the row is full
     line.settimeout(30)
-    line.connect(f"\0{name}")
     return line
 
 
