@@ -118,6 +118,8 @@ OPTIONS: tuple[Option, ...] = (
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "
             "0 leaves stderr alone.", kind="whole", metavar="N", default=20, torchrun=False),
+    _option("health-port", FAIL, "Answer a scheduler's probe here, by HTTP: /livez, and /readyz while the workers run.",
+            metavar="[HOST:]PORT", torchrun=False),
     # --- output
     _option("log-dir", OUTPUT, "Where files of output go; a temporary directory unless given.",
             metavar="DIR"),
@@ -152,6 +154,10 @@ OPTIONS: tuple[Option, ...] = (
     _option("dry-run", ASK, "Show what would be done, and where each setting comes from.",
             metavar="text|json", choices=("text", "json"), default="", bare="text",
             variable=False, torchrun=False),
+    _option("status", ASK, "Show what your launchers on this machine are doing; --rdzv-id or a PID selects.",
+            metavar="text|json|PID", default="", bare="text", variable=False, torchrun=False),
+    _option("stacks", ASK, "Show where their workers are, by their stacks; selects as --status.",
+            metavar="text|json|PID", default="", bare="text", variable=False, torchrun=False),
     _switch("list-plugins", ASK, "Show the plugins that are installed.", variable=False, torchrun=False),
     _option("print-completion", ASK, "Show a script that completes options in this shell.",
             choices=("bash", "zsh", "tcsh"), variable=False),

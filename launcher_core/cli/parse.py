@@ -1,7 +1,7 @@
 """Turns a command line and the PET_ variables into arguments, each with the place that it came from.
 
 No argparse on this path: `split` has read the words already. What asks to be shown and needs no plugin
-(--help, --version, --print-completion) is answered here, before anything expensive is imported.
+(--help, --version, --print-completion, --status, --stacks) is answered here, before anything expensive is imported.
 """
 
 import sys
@@ -73,9 +73,9 @@ def unflagged(option: Option, environ: Mapping[str, str]) -> Origin:
 def parse_args(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Arguments:
     """The arguments of a command line; without one, this process's.
 
-    Prints and raises SystemExit, as argparse does: 0 after --help, --version and --print-completion, 2 for
-    words that cannot be read and for a missing script (--list-plugins needs none). Raises UsageError for a
-    PET_ variable that makes no sense.
+    Prints and raises SystemExit, as argparse does: 0 after --help, --version and --print-completion, 0 or 1 after
+    --status and --stacks, 2 for words that cannot be read and for a missing script (--list-plugins needs none).
+    Raises UsageError for a PET_ variable that makes no sense.
     """
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -83,7 +83,7 @@ def parse_args(argv: Sequence[str] | None = None, environ: Mapping[str, str] | N
         given = flags(parts)
     except UsageError as error:
         refuse(error)
-    _answer(given)
+    _answer(given, parts.script)
     if parts.script is None and "list_plugins" not in given:
         refuse(UsageError(say.script_missing()))
     return _arguments(parts, given, _environment() if environ is None else environ)
@@ -95,8 +95,11 @@ def refuse(error: UsageError) -> NoReturn:
     raise SystemExit(EXIT_USAGE)
 
 
-def _answer(given: Mapping[str, Origin]) -> None:
-    """Print what was asked for and raise SystemExit(0); return when nothing of the kind was."""
+def _answer(given: Mapping[str, Origin], word: str | None) -> None:
+    """Print what was asked for and raise SystemExit; return when nothing of the kind was.
+
+    `word` is what stands in the script's place.
+    """
     if "help" in given:
         from launcher_core.cli.usage import help_text
 
@@ -109,6 +112,10 @@ def _answer(given: Mapping[str, Origin]) -> None:
         from launcher_core.cli.completion import script
 
         text = script(given["print_completion"].value)
+    elif "status" in given or "stacks" in given:
+        from launcher_core.cli.ask import ask
+
+        raise SystemExit(ask(given, word))
     else:
         return
     answer(text)

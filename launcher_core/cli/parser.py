@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher_core.cli import say
-from launcher_core.cli.options import ASK, GROUPS, OPTIONS, Option, convert
+from launcher_core.cli.options import ASK, GROUPS, OPTIONS, Option, by_dest, convert
 from launcher_core.cli.parse import unflagged
 from launcher_core.cli.split import Given, Split, split
 from launcher_core.errors import UsageError
 
 ARGS = "training_script_args"
+ANSWERED = ("version", "print_completion", "status", "stacks")
+BARE = ("dry_run", "status", "stacks")
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,9 +59,10 @@ def get_args_parser(environ: Mapping[str, str] | None = None) -> argparse.Argume
 def _add(group: Any, option: Option, default: Any) -> None:
     names = (*(name for name in option.spellings if not name.startswith("--")), *_long(option))
     shared = {"dest": option.dest, "help": _quoted(option.help)}
-    if option.dest in ("version", "print_completion"):
-        words = 0 if option.kind == "switch" else None
-        group.add_argument(*names, **shared, action=_Answer, nargs=words, default=argparse.SUPPRESS)
+    if option.dest in ANSWERED:
+        words = 0 if option.kind == "switch" else None if option.bare is None else "?"
+        unset = argparse.SUPPRESS if option.bare is None else default
+        group.add_argument(*names, **shared, action=_Answer, nargs=words, default=unset)
     elif option.kind == "switch":
         group.add_argument(*names, **shared, action="store_true", default=default)
     else:
@@ -95,7 +98,12 @@ class _Answer(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         from launcher_core.cli.parse import parse_args
 
-        parse_args([str(option_string), *([values] if isinstance(values, str) else [])], {})
+        bare = by_dest()[self.dest].bare
+        if bare is not None:
+            words = [f"{option_string}={bare if values is None else values}"]
+        else:
+            words = [str(option_string), *([values] if isinstance(values, str) else [])]
+        parse_args(words, {})
 
 
 def _cut(words: Sequence[Any], actions: Sequence[argparse.Action]) -> Split | None:
@@ -125,6 +133,6 @@ def _shape(action: argparse.Action) -> Option | None:
         return Option(action.dest, names, "switch", None, "", ASK, "", "", (), None, True)
     if action.nargs is None:
         return Option(action.dest, names, "text", None, "", ASK, "", "", (), None, True)
-    if action.nargs == "?" and action.dest == "dry_run":
+    if action.nargs == "?" and action.dest in BARE:
         return Option(action.dest, names, "text", None, "", ASK, "", "", (), "text", False)
     return None

@@ -157,6 +157,7 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "local_addr": values.local_address,
         "stdin": lambda text: values.stdin_reader(text, workers),
         "policy": lambda text: values.names("--policy", text),
+        "health_port": lambda text: text if values.health(text) else None,
     }
     found = {dest: (settings[dest], meaning) for dest, meaning in meanings.items()}
     meant = {dest: entry._replace(value=_checked(entry, meaning)) for dest, (entry, meaning) in found.items()}
@@ -248,6 +249,7 @@ def _config(settings: Mapping[str, Origin], low: int, high: int, threads: Mappin
         logs_plugin=now["logs_specs"] or "default",
         logs=LogsConfig(now["log_dir"] or None, now["redirects"], now["tee"], now["local_ranks_filter"]),
         policies=now["policy"],
+        health=values.health(now["health_port"]),
         worker_env={name: entry.value for name, entry in threads.items()},
         **{dest: now[dest] for dest in _SAME},
     )

@@ -138,3 +138,15 @@ def interval(flag: str, seconds: float) -> float:
     if not 0 < seconds < float("inf"):
         raise UsageError(say.too_small(flag, seconds, "seconds, more than 0"))
     return min(seconds, LONGEST)
+
+
+def health(text: str | None) -> tuple[str, int] | None:
+    """Host and port of --health-port. Raises UsageError."""
+    if text is None or not text.strip():
+        return None
+    flag = "--health-port"
+    text = text.strip()
+    host, port = ("", int(text)) if text.isascii() and text.isdecimal() else split_endpoint(text, flag)
+    if port is None or not 0 <= port <= 65535:
+        raise UsageError(f"{flag}={text!r}: write a port, or HOST:PORT; port 0 takes any that is free")
+    return host, port

@@ -70,6 +70,8 @@ class LaunchConfig(NamedTuple):
     """How many last lines of a failed worker's stderr the report shows; 0 leaves stderr untouched."""
     worker_env: Mapping[str, str] = NOTHING
     """Variables that every worker gets beside the launcher's own environment."""
+    health: tuple[str, int] | None = None
+    """Where a scheduler's probe may ask whether all is well: a host ("" for all addresses) and a port."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

@@ -42,7 +42,7 @@ _ASIDE = (
     "--- Logging error ---",
 )
 # site-packages and their like, the standard library, frozen modules, and our own wrapper of the entry point.
-_LIBRARY = re.compile(
+LIBRARY = re.compile(
     r"/(?:site|dist)-packages/|/lib(?:64)?/python\d+\.\d+t?/|/python\d+\.zip/|^<frozen "
     r"|/launcher_core/worker/"
 )
@@ -237,7 +237,7 @@ def _ends_message(text: str) -> bool:
 
 def _own_code(frames: Sequence[Frame]) -> Frame | None:
     """The last frame in the user's own code; the last of all when there is none."""
-    own = [frame for frame in frames if not _LIBRARY.search(frame.file)]
+    own = [frame for frame in frames if not LIBRARY.search(frame.file)]
     return own[-1] if own else frames[-1] if frames else None
 
 

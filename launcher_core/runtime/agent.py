@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -13,7 +14,7 @@ from launcher_core.errors import LauncherError, StartError, UsageError
 from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
-from launcher_core.model.news import Over, Trouble
+from launcher_core.model.news import Cut, Over, Regroup, Trouble, Waiting
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
@@ -23,6 +24,7 @@ from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, s
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
+from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group
 from launcher_core.runtime.loop import Loop
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
 
 LOOK_AGAIN_SECONDS = 0.01
+PAST = 1000
+"""How many of the last rounds are remembered with what ended them, for who asks."""
 HURRIED_SECONDS = 10.0
 """How long a console that takes nothing is waited for by a launcher that was told to end."""
 
@@ -95,6 +99,10 @@ class LocalAgent:
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
         self._watching: list[Watch] = []
+        self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
+        self._waiting: Waiting | None = None
+        self._door = Door(self._loop, self._facts)
+        self._health = ""
 
     def run(self, signums: Iterable[int]) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
@@ -108,12 +116,14 @@ class LocalAgent:
                 try:
                     self._supervise()
                 finally:
+                    self._door.close()
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
             return Ending(self._agent, self._group.values, self._failures, self._group.dest)
 
     def _supervise(self) -> None:
+        self._open_door()
         try:
             self._warden.start()
             self._parts.meeting.start(self._loop.post)
@@ -128,6 +138,26 @@ class LocalAgent:
                 self._take(taken)
                 if self._is_done() and self._agent.signal is None:
                     break  # a first signal that is still to be heard is this process's own
+
+    def _open_door(self) -> None:
+        """Have questions answered from now on. Raises StartError when the port for probes cannot be had."""
+        self._door.open(self._node.id[:8])
+        if self._config.health is not None:
+            host, port = self._config.health
+            try:
+                self._health = self._door.open_health(host, port)
+            except OSError as error:
+                raise StartError(f"--health-port={host}{':' if host else ''}{port}: {error.strerror}") from error
+
+    def _facts(self) -> dict[str, Any]:
+        """What is known now, for who asks; nothing of it is shared."""
+        from launcher_core.runtime.standing import standing, workers_of
+
+        group, agent = self._group, self._agent
+        facts = standing(self._config, self._command, self._node, agent, self._past, self._waiting)
+        heard = {one.local_rank: self._output.heard(one.local_rank) for one in self._workers}
+        workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
+        return {**facts, "health": self._health, "workers": workers}
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE
@@ -285,6 +315,10 @@ class LocalAgent:
         self._parts.meeting.leave(effect.reason)
 
     def _say(self, effect: steps.Say) -> None:
+        if isinstance(effect.about, Regroup | Cut):
+            self._past.append(effect.about)
+        elif isinstance(effect.about, Waiting):
+            self._waiting = effect.about
         self._tell(effect.about)
 
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {

@@ -107,6 +107,13 @@ class Output:
             self._thread.ask(lambda: kept.read_all(0.0)).wait(TAIL_SECONDS)
         return last_lines(bytes(kept.kept), EVERY_LINE)
 
+    def heard(self, local_rank: int) -> float | None:
+        """When this process last read something of a worker's stderr, by the monotonic clock; None where it reads none.
+
+        From any thread."""
+        kept = self._stderr_of.get(local_rank)
+        return kept.heard if isinstance(kept, Capture) else None
+
     def drain(self, timeout: float) -> bool:
         """Show all that the workers of this start, who are gone, have written; whether all of it is shown.
 

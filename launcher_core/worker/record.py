@@ -30,8 +30,15 @@ class ErrorHandler:
         """Be told the name of the function that is about to run, before `initialize`. Does nothing here."""
 
     def initialize(self) -> None:
-        """Have Python print its stacks when native code crashes; a warning when that is not possible."""
+        """Have Python print its stacks when native code crashes; a warning when that is not possible.
+
+        And offer them to the launcher that started this process, for when it asks.
+        """
         import faulthandler
+
+        from launcher_core.worker import stacks
+
+        stacks.offer()
 
         try:
             faulthandler.enable(all_threads=True)

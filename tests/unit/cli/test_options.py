@@ -59,7 +59,8 @@ def test_a_setting_has_two_long_spellings_and_a_variable(name: str) -> None:
 
 def test_what_only_asks_cannot_be_set_by_a_variable() -> None:
     asking = {option.dest: option.variable for option in OPTIONS if option.group == ASK}
-    assert asking == dict.fromkeys(("dry_run", "list_plugins", "print_completion", "version", "help"), "")
+    names = ("dry_run", "status", "stacks", "list_plugins", "print_completion", "version", "help")
+    assert asking == dict.fromkeys(names, "")
 
 
 def test_no_spelling_means_two_options() -> None:

@@ -76,7 +76,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "numa_options": None, "signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT",
         "duplicate_stdout_filters": [], "duplicate_stderr_filters": [], "virtual_local_rank": False,
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
-        "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {},
+        "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
     }  # fmt: skip
 
 
@@ -89,7 +89,8 @@ def test_every_flag_arrives() -> None:
         "--node-rank=2", "--local-addr=10.0.0.1", "--logs-specs=mine", "--numa-binding=node",
         "--signals-to-handle=sigusr1,TERM,SIGTERM", "--shutdown-timeout=5", "--virtual-local-rank",
         "--log-line-prefix-template=[${rank}] ", "--dry-run=json", "--exit-code=worker",
-        "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0", "s.py",
+        "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
+        "--health-port=[::1]:80", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -103,7 +104,7 @@ def test_every_flag_arrives() -> None:
         "event_log_handler": "console", "numa_options": "node", "signals_to_handle": "SIGUSR1,SIGTERM",
         "duplicate_stdout_filters": ["a", "b"], "duplicate_stderr_filters": ["c"], "virtual_local_rank": True,
         "shutdown_timeout": 5.0, "logs_plugin": "mine", "node_rank": 2, "policies": ("a", "b"),
-        "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {},
+        "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
     }  # fmt: skip
 
 
@@ -492,3 +493,19 @@ def test_a_namespace_that_was_changed_counts_as_it_is() -> None:
     args.nproc_per_node, args.tee = "3", "1"
     request = resolve_args(args, facts())
     assert (request.config.nproc_per_node, request.origin["tee"]) == (3, Origin(Std.OUT, "flag", "--tee"))
+
+
+# --- the port for probes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("80", ("", 80)), (" 0 ", ("", 0)), ("h:8080", ("h", 8080)), ("", None), (" ", None)]
+)
+def test_a_probes_port_may_have_a_host(text: str, meant: tuple[str, int] | None) -> None:
+    assert resolved(f"--health-port={text}", "s.py").config.health == meant
+
+
+@pytest.mark.parametrize("text", ["70000", "host", "h:port", "-1"])
+def test_what_is_no_port_for_probes_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--health-port"):
+        resolved(f"--health-port={text}", "s.py")
