@@ -23,6 +23,9 @@ class Value:
 
     def __init__(self, *args: Any, **named: Any) -> None:
         fields = self._fields
+        if len(args) == len(fields) and not named:
+            self.__dict__.update(zip(fields, args, strict=True))
+            return
         given = dict(zip(fields, args, strict=False))
         if len(args) > len(fields) or given.keys() & named.keys() or not named.keys() <= set(fields):
             raise TypeError(f"{type(self).__name__} takes {', '.join(fields) or 'nothing'}; got {args}, {named}")

@@ -20,6 +20,7 @@ from launcher_core.rules.register import (
     Address,
     Register,
     Word,
+    changes_of,
     decode,
     decode_word,
     encode,
@@ -32,7 +33,7 @@ from launcher_core.rules.round import Assign, Change, Limits, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0
-LAZY = 1.0
+LAZY = 4.0
 """Seconds until what nobody waits for is written: who has come so far, for people to read."""
 BEATS = 4
 """Signs of life within the time after which a node is lost; as a share of it also what is left for a cut-off node."""
@@ -80,12 +81,16 @@ class Clerk:
         self._past = (-1, 0)
         self._join_by = NEVER
         self._next_line = NEVER
+        self._beats = 0
         self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
         self._seen: dict[str, tuple[int, float]] = {}
         """Node id -> its newest sign of life, and since when it has been that."""
         self._known: dict[str, tuple[bytes, Word]] = {}
+        self._read_last: tuple[bytes, Register] | None = None
+        self._draft: tuple[Register, Register] | None = None
+        """A register as it was read, and what was made of it and not written yet."""
         self._entered = b""
         """What this node's entry was last made to say."""
         self._led = False
@@ -125,9 +130,10 @@ class Clerk:
         self._say("finished", round)
 
     def leave(self, reason: str) -> None:
-        """Go away; the job may go on without this node."""
+        """Go away; the job may go on without this node. That it had finished is said again: nobody may have read it."""
+        done = self._word.round if self._word is not None and self._word.say == "finished" else -1
         self._place, self._waits = None, False
-        self._say("leave", reason=reason)
+        self._say("leave", done, reason=reason)
 
     def end_job(self, reason: str) -> None:
         """End the job as failed for everybody; the answer is Over."""
@@ -157,7 +163,7 @@ class Clerk:
         `serve` returns where the workers of a round meet, once this node has its rank 0.
         """
         yield from self._enter()
-        register, token = _found((yield Call("get_state")))
+        register, token = self._found((yield Call("get_state")))
         leads = self.leased and (yield Call("leads"))
         entries: Mapping[str, bytes] = (yield Call("entries")) if leads else {}
         fresh = register
@@ -180,7 +186,7 @@ class Clerk:
 
     def depart(self, now: float) -> Errand:
         """Say this node's last word, and take away what it has put up."""
-        register, token = _found((yield Call("get_state")))
+        register, token = self._found((yield Call("get_state")))
         fresh = self._with_last_word(register, now)
         if not self.leased:
             beats = {id: count for id, count in fresh.beats.items() if id != self.me}
@@ -190,6 +196,13 @@ class Clerk:
         if self.leased:
             yield Call("withdraw")
         return fresh
+
+    def _found(self, answer: tuple[bytes, Any] | None) -> tuple[Register, Any]:
+        if answer is None:
+            return Register(), None
+        if self._read_last is None or self._read_last[0] != answer[0]:
+            self._read_last = answer[0], decode(answer[0])
+        return self._read_last[1], answer[1]
 
     def _enter(self) -> Generator[Call, Any, None]:
         """See to it that this node's entry stands and says its newest word."""
@@ -222,19 +235,26 @@ class Clerk:
         register = self._taken_in(register, words, self._living(register, now), now)
         known = members(register.round)
         beats = {id: count for id, count in register.beats.items() if id in known}
-        beats[self.me] = register.beats.get(self.me, 0) + (now >= self._next_beat or self.me not in register.beats)
+        if now >= self._next_beat or self.me not in register.beats:
+            self._beats += 1  # never again one that somebody has seen before
+        beats[self.me] = self._beats
         return register._replace(beats=beats)
 
     def _fold_all(self, register: Register, entries: Mapping[str, bytes], now: float) -> Register:
         """The register with every word in it, as the node writes it that leads."""
         self._known = {id: self._read(id, entry) for id, entry in entries.items()}
-        return self._taken_in(register, [word for _, word in self._known.values()], entries.keys(), now)
+        begun = register if self._draft is None or self._draft[0] is not register else self._draft[1]
+        fresh = self._taken_in(begun, [word for _, word in self._known.values()], entries.keys(), now)
+        self._draft = register, fresh
+        return fresh
 
     def _with_last_word(self, register: Register, now: float) -> Register:
         word = self._word
         if word is None or self.ended or word.count <= register.heard.get(self.me, 0):
             return register
-        round = self._applied(register.round, _change(word), now)
+        round = register.round
+        for change in changes_of(word):
+            round = self._applied(round, change, now)
         return register._replace(round=round, heard={**register.heard, self.me: word.count})
 
     def _matters(self, old: Register, new: Register, now: float) -> bool:
@@ -253,10 +273,11 @@ class Clerk:
         heard = {id: count for id, count in register.heard.items() if id in living}
         # First who is gone: that others fail of it is no failure of theirs.
         for id in sorted(members(round) - living):
-            round = self._applied(round, rounds.Leave(id, self._how_it_went(id, register)), now)
+            round = self._applied(round, rounds.Leave(id, f"no sign of life for {self.terms.lease:g} s"), now)
         for word in words:
             if word.count > heard.get(word.node.id, 0):
-                round = self._applied(round, _change(word), now)
+                for change in changes_of(word):
+                    round = self._applied(round, change, now)
                 heard[word.node.id] = word.count
         if self._last_call_is_over(round, now):
             round = self._applied(round, rounds.Tick(), now)
@@ -269,11 +290,6 @@ class Clerk:
         if round.deadline is not None:
             now = round.deadline if isinstance(change, rounds.Tick) else round.deadline - limits.last_call
         return rounds.apply(round, change, now, limits, self._assign)[0]
-
-    def _how_it_went(self, id: str, register: Register) -> str:
-        if id in register.beats:
-            return f"no sign of life for {self.terms.lease:g} s"
-        return "it left, or was lost: its entry has ended"
 
     def _living(self, register: Register, now: float) -> Set[str]:
         """Ids of the nodes that have given a sign of life lately, by this node's own clock."""
@@ -369,10 +385,6 @@ class Clerk:
         return [Regroup(place.round, round.reason, restart, round.restarts, self.terms.limits.max_restarts)]
 
 
-def _found(answer: tuple[bytes, Any] | None) -> tuple[Register, Any]:
-    return (Register(), None) if answer is None else (decode(answer[0]), answer[1])
-
-
 def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
     return answer is not None and answer[2]
 
@@ -381,14 +393,3 @@ def _news_in(register: Register) -> Any:
     """What of a register somebody waits for."""
     round = register.round
     return round.number, round.phase, round.restarts, round.deadline, register.address
-
-
-def _change(word: Word) -> Change:
-    id = word.node.id
-    if word.say == "join":
-        return rounds.Join(word.node, (word.round, word.restarts) if word.round >= 0 else None)
-    if word.say == "failed":
-        return rounds.Failed(id, word.round, word.reason)
-    if word.say == "finished":
-        return rounds.Resume(word.node, word.round)
-    return rounds.Leave(id, word.reason) if word.say == "leave" else rounds.Close(word.reason)

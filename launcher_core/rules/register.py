@@ -11,7 +11,7 @@ from launcher_core.model.job import Node, Place
 from launcher_core.model.value import Value
 from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
-from launcher_core.rules.round import Phase, Round
+from launcher_core.rules.round import Change, Close, Failed, Join, Leave, Phase, Resume, Round
 
 VERSION = 2
 
@@ -44,12 +44,27 @@ class Word(Value):
     say: str
     """One of SAYINGS."""
     round: int = -1
-    """The round it is about; for a join the last one that the node took part in."""
+    """The round it is about; for a join the last one that the node took part in, for a leave one it has finished."""
     restarts: int = 0
     reason: str = ""
 
 
 SAYINGS = ("join", "failed", "finished", "leave", "close")
+
+
+def changes_of(word: Word) -> tuple[Change, ...]:
+    """What a word does to the round, in this order."""
+    id = word.node.id
+    finished = Resume(word.node, word.round)
+    if word.say == "join":
+        return (Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
+    if word.say == "failed":
+        return (Failed(id, word.round, word.reason),)
+    if word.say == "finished":
+        return (finished,)
+    if word.say == "leave":
+        return (*((finished,) if word.round >= 0 else ()), Leave(id, word.reason))
+    return (Close(word.reason),)
 
 
 def encode(register: Register) -> bytes:

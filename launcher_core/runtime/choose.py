@@ -103,8 +103,9 @@ def _check_keys(backend: str, conf: Mapping[str, Any], known: Mapping[str, str] 
         return
     from difflib import get_close_matches
 
-    close = get_close_matches(unknown[0], list(known), n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    longer = [key for key in known if key.endswith(f"_{unknown[0]}")]
+    close = longer or get_close_matches(unknown[0], list(known), n=1)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise UsageError(f"--rdzv-conf: {backend} has no key {unknown[0]!r}; {hint}it takes {', '.join(sorted(known))}")
 
 

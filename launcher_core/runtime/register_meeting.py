@@ -193,8 +193,6 @@ class RegisterMeeting:
         try:
             register = self._sync()
         except _TRANSIENT as error:
-            if not self._reached:
-                raise
             self._out_of_reach(error, begun)
             self._sleep(RETRY)
         else:
@@ -207,6 +205,8 @@ class RegisterMeeting:
         now, terms = monotonic(), self._clerk.terms
         self._lost_since = begun if self._lost_since is None else self._lost_since
         left = self._lost_since + terms.join_timeout - now
+        if left <= 0 and not self._reached:
+            raise error
         if left <= 0:
             patience = f"{terms.join_timeout:g} s (--rdzv-conf join_timeout)"
             self._gave_up = True

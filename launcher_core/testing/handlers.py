@@ -16,7 +16,7 @@ from launcher_core.testing.contract import Contract, Thread, outcome
 
 PATIENCE = 60.0
 """Seconds that nodes wait for each other, where a test does not want them to give up."""
-BRIEFLY = 1.0
+BRIEFLY = 0.5
 """Seconds for waits that are to run out."""
 
 
@@ -129,7 +129,7 @@ class RendezvousHandlerContract(Contract):
         assert len(set(shared)) == 1, f"use_agent_store has to be the same on every node of a round, and is {shared}"
         if not shared[0]:
             pytest.skip("use_agent_store is False: worker rank 0 serves the workers' store")
-        check_served(infos, BRIEFLY * 5)
+        check_served(infos, BRIEFLY * 10)
 
     def test_nodes_of_a_round_share_its_store(self, nodes: Callable[..., list[Member]]) -> None:
         pair = nodes(2, 2, 2)
@@ -188,7 +188,7 @@ class RendezvousHandlerContract(Contract):
             check_where(infos)
             check_store(everybody, infos, self.seconds)
             if getattr(newcomer.handler, "use_agent_store", False):
-                check_served(infos, BRIEFLY * 5)
+                check_served(infos, BRIEFLY * 10)
 
     def see_somebody_waiting(self, running: Sequence[Member]) -> None:
         """Wait until every node that runs knows that somebody wants to be let in."""

@@ -48,8 +48,8 @@ class Leases:
         return self._since
 
     def hold(self) -> int:
-        """This node's lease; a new one where there is none."""
-        if not self.node:
+        """This node's lease; a new one where there is none, or only one that was to be revoked."""
+        if not self.node or self._since == NEVER:
             sent = monotonic()
             answer = self._gateway.call("/v3/lease/grant", {"TTL": self._ttl})
             with self._lock:

@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from launcher_core.errors import RendezvousConnectionError
-from launcher_plugins.etcd.gateway import Gateway, Unknown, octets, text
+from launcher_plugins.etcd.gateway import Gateway, Unknown, text
 from launcher_plugins.etcd.leases import NEVER, NOT_FOUND, Leases
-from launcher_plugins.etcd.watching import Change, Span, Watcher
+from launcher_plugins.etcd.parts import Change, pairs, reading, writing, written
+from launcher_plugins.etcd.watching import Span, Watcher
 from launcher_plugins.etcd.wire import Refused
 
 TRIES = 10
@@ -61,6 +62,17 @@ class EtcdRegister:
         """How long an entry stands after the last sign of life."""
         return self._leases.seconds
 
+    def describe(self) -> dict[str, str]:
+        """For --dry-run: where, as whom, and what waits for how long."""
+        access = self._gateway.access
+        told = {
+            "meets at": ", ".join(f"{one.scheme}://{one}" for one in access.members),
+            "keys begin with": self._all.key.decode(),
+            "a member is given up after": f"{access.request_timeout:g} s",
+            "an etcd that never answers is given up after": f"{access.connect_timeout:g} s",
+        }
+        return {**told, "user": access.identity.user} if access.identity.user else told
+
     def local_address(self) -> str:
         """This machine's address, as etcd sees it; empty before there was a connection."""
         return self._gateway.address
@@ -88,7 +100,7 @@ class EtcdRegister:
     def _look(self) -> None:
         """Ask for the state; only whether it is still the same, where one is known."""
         known = self._state
-        wish = _reading(self._state_key)
+        wish = reading(self._state_key)
         sent = monotonic()
         compare = [self._unchanged(known.revision if known and known.value is not None else -1)]
         answer = self._gateway.call("/v3/kv/txn", {"compare": compare, "failure": [wish]})
@@ -115,18 +127,18 @@ class EtcdRegister:
             self._learn(Change(self._state_key, state, revision, lease=self._leases.state), revision, monotonic())
             return state, revision, True
         self._learn(self._state_in(answer, revision), revision, monotonic())
-        if self._born and [one.created for one in _pairs(answer, 1)] != [self._born]:
+        if self._born and [one.created for one in pairs(answer, 1)] != [self._born]:
             self._leases.lose(self._leases.node)
         return self._truth()
 
     def _swap(self, state: bytes, token: Any | None) -> dict[str, Any]:
         lease = self._leases.hold_state()
-        compare, wish = [self._unchanged(token or 0)], [_reading(self._state_key)]
+        compare, wish = [self._unchanged(token or 0)], [reading(self._state_key)]
         if self._born:
             compare.append(
                 {"key": text(self._mine), "target": "CREATE", "result": "EQUAL", "create_revision": self._born}
             )
-            wish.append(_reading(self._mine, values=False))
+            wish.append(reading(self._mine, values=False))
         put = {"request_put": {"key": text(self._state_key), "value": text(state), "lease": lease}}
         return self._gateway.call("/v3/kv/txn", {"compare": compare, "success": [put], "failure": wish}, once=True)
 
@@ -134,6 +146,7 @@ class EtcdRegister:
         """Whether a swap took place that nobody answered: what this node wrote hangs on this node's lease.
 
         One that is still on its way may yet win: over this node's next one, which then loses. Never over another's.
+        One that another node has written over meanwhile counts as lost: the truth holds what it said.
         """
         self._state_known = (self._state_known[0], NEVER)
         self._look()
@@ -151,8 +164,8 @@ class EtcdRegister:
         return {"key": text(self._state_key), "target": "MOD", "result": "EQUAL", "mod_revision": revision}
 
     def _state_in(self, answer: Mapping[str, Any], revision: int) -> Change:
-        pairs = _pairs(answer, 0)
-        return pairs[0] if pairs else Change(self._state_key, None, revision)
+        found = pairs(answer, 0)
+        return found[0] if found else Change(self._state_key, None, revision)
 
     def _learn(self, state: Change, revision: int, when: float) -> bool:
         """Take note of the state at a revision, unless a later one is known; whether it is another than before."""
@@ -187,10 +200,10 @@ class EtcdRegister:
         """Write an entry over what is known to be there: a write that is still on its way must not undo a later one."""
         lease, over = self._leases.hold(), self._written
         for _ in range(TRIES):
-            answer = self._gateway.call("/v3/kv/txn", _writing(key, entry, lease, over))
+            answer = self._gateway.call("/v3/kv/txn", writing(key, entry, lease, over))
             if answer.get("succeeded"):
-                return _pairs(answer, 1)[0]
-            found = _pairs(answer, 0)
+                return pairs(answer, 1)[0]
+            found = pairs(answer, 0)
             if found and (found[0].value, found[0].lease) == (entry, lease):
                 return found[0]
             over = found[0].revision if found else 0
@@ -218,7 +231,7 @@ class EtcdRegister:
             "keys_only": True,
         }
         answer = self._range(self._nodes, wish)
-        found = [_change(pair) for pair in answer.get("kvs", ())]
+        found = [written(pair) for pair in answer.get("kvs", ())]
         with self._lock:
             self._leading, self._ahead_known = not found, sent
             self._ahead = found[0].key if found else None
@@ -243,7 +256,7 @@ class EtcdRegister:
         """Read all entries."""
         sent = monotonic()
         answer = self._range(self._nodes, {})
-        found = [_change(pair) for pair in answer.get("kvs", ())]
+        found = [written(pair) for pair in answer.get("kvs", ())]
         revision = int(answer["header"]["revision"])
         with self._lock:
             if revision >= self._entries_known[0] or self._entries is None:
@@ -254,7 +267,7 @@ class EtcdRegister:
         """Read the entries that have changed, if any; all, when their number shows that some are gone."""
         sent = monotonic()
         answer = self._range(self._nodes, {"min_mod_revision": self._entries_known[0] + 1})
-        found = [_change(pair) for pair in answer.get("kvs", ())]
+        found = [written(pair) for pair in answer.get("kvs", ())]
         revision = int(answer["header"]["revision"])
         with self._lock:
             entries = {**(self._entries or {}), **{one.key: one for one in found}}
@@ -364,37 +377,3 @@ class EtcdRegister:
 
     def _range(self, span: Span, wish: Mapping[str, Any]) -> dict[str, Any]:
         return self._gateway.call("/v3/kv/range", {"key": text(span.key), "range_end": text(span.end), **wish})
-
-
-def _writing(key: bytes, entry: bytes, lease: int, over: int) -> dict[str, Any]:
-    """A transaction that writes an entry if what is there has the revision `over`; 0: if nothing is."""
-    return {
-        "compare": [{"key": text(key), "target": "MOD", "result": "EQUAL", "mod_revision": over}],
-        "success": [
-            {"request_put": {"key": text(key), "value": text(entry), "lease": lease}},
-            _reading(key, values=False),
-        ],
-        "failure": [_reading(key)],
-    }
-
-
-def _reading(key: bytes, *, values: bool = True) -> dict[str, Any]:
-    """The part of a transaction that reads a key."""
-    return {"request_range": {"key": text(key), "keys_only": not values}}
-
-
-def _pairs(answer: Mapping[str, Any], index: int) -> list[Change]:
-    """The keys with their values that one part of a transaction has read."""
-    parts = answer.get("responses", ())
-    part = parts[index].get("response_range", {}) if index < len(parts) else {}
-    return [_change(pair) for pair in part.get("kvs", ())]
-
-
-def _change(pair: Mapping[str, Any]) -> Change:
-    return Change(
-        octets(pair["key"]),
-        octets(pair.get("value")),
-        int(pair["mod_revision"]),
-        int(pair["create_revision"]),
-        int(pair.get("lease", 0)),
-    )

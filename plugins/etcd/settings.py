@@ -31,7 +31,7 @@ def register_of(params: RendezvousParameters) -> EtcdRegister:
         members,
         identity,
         _context(params) if any(member.scheme == "https" for member in members) else None,
-        request_timeout=min(1.5, ttl / 4),
+        request_timeout=min(1.5, ttl / 4) if len(members) > 1 else ttl / 2,  # a lone member is only given time
         call_timeout=ttl / 2,
         connect_timeout=params.get_as_seconds("connect_timeout", 30),
     )

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from launcher_core.errors import RendezvousConnectionError
 from launcher_plugins.etcd.faults import Member
-from launcher_plugins.etcd.gateway import Gateway, octets, text
+from launcher_plugins.etcd.gateway import Gateway, text
+from launcher_plugins.etcd.parts import Change, written
 
 PAUSES = (0.05, 1.0)
 """Seconds from the end of a stream to the next, at first and at most."""
@@ -25,16 +26,6 @@ class Span(NamedTuple):
 
     key: bytes
     end: bytes = b""
-
-
-class Change(NamedTuple):
-    """A key was written or, when `value` is None, taken away, at this revision of the whole store."""
-
-    key: bytes
-    value: bytes | None
-    revision: int
-    created: int = 0
-    lease: int = 0
 
 
 class Watcher:
@@ -136,11 +127,8 @@ class Watcher:
 
 def change_of(event: Mapping[str, Any]) -> Change:
     """What an event of the gateway means."""
-    pair = event["kv"]
-    key, revision = octets(pair["key"]), int(pair["mod_revision"])
-    if event.get("type", "PUT") == "DELETE":
-        return Change(key, None, revision)
-    return Change(key, octets(pair.get("value")), revision, int(pair["create_revision"]), int(pair.get("lease", 0)))
+    change = written(event["kv"])
+    return change._replace(value=None) if event.get("type") == "DELETE" else change
 
 
 def _request(span: Span, start: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The same meeting by torch's own c10d rendezvous: handlers in threads of a few processes, and its store's server.
+"""The same meeting by torch's own rendezvous: handlers in threads of a few processes, and what they meet at.
 
-Only what `next_rendezvous` takes is measured: no launcher, no worker. Needs torch; see rendezvous_scale.py.
+Over c10d that is a server of its store, over etcd-v2 an etcd that is given. Only what `next_rendezvous` takes is
+measured: no launcher, no worker. Needs torch; see rendezvous_scale.py and etcd_scale.py.
 """
 
 from __future__ import annotations
@@ -33,18 +34,20 @@ def serve(pipe: Connection) -> None:
     pipe.poll(None)
 
 
-def take_part(pipe: Connection, port: int, count: int, nodes: int) -> None:
+def take_part(pipe: Connection, backend: str, endpoint: str, count: int, nodes: int) -> None:
     """Be so many of the nodes: each thing received has all of them meet; the answer is (began, ended)."""
     from torch.distributed.elastic.rendezvous import RendezvousParameters
-    from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
     from torch.distributed.elastic.rendezvous.dynamic_rendezvous import create_handler
 
+    if backend == "c10d":
+        from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
+    else:
+        from torch.distributed.elastic.rendezvous.etcd_rendezvous_backend import create_backend
+
     def handler() -> Any:
-        params = RendezvousParameters(
-            "c10d", f"{HOST}:{port}", RUN_ID, nodes, nodes, HOST, is_host=False, last_call_timeout=1
-        )
-        backend, store = create_backend(params)
-        return create_handler(store, backend, params)
+        params = RendezvousParameters(backend, endpoint, RUN_ID, nodes, nodes, HOST, is_host=False, last_call_timeout=1)
+        made, store = create_backend(params)
+        return create_handler(store, made, params)
 
     handlers = [handler() for _ in range(count)]
     pipe.send("ready")
@@ -55,8 +58,11 @@ def take_part(pipe: Connection, port: int, count: int, nodes: int) -> None:
             pipe.send((began, time.monotonic()))
 
 
-def measure(nodes: int) -> Times | None:
-    """The first meeting of so many and the next; None when one of them takes longer than PATIENCE."""
+def measure(nodes: int, etcd: str = "") -> Times | None:
+    """The first meeting of so many and the next; None when one of them takes longer than PATIENCE.
+
+    `etcd`: where an etcd with its v2 API is, to meet there.
+    """
     context = multiprocessing.get_context("spawn")
     children = []
 
@@ -69,10 +75,10 @@ def measure(nodes: int) -> Times | None:
         return ours
 
     try:
-        server = start(serve)
-        port = server.recv()
+        backend = "etcd-v2" if etcd else "c10d"
+        endpoint = etcd or f"{HOST}:{start(serve).recv()}"
         shares = [nodes // PROCESSES + (index < nodes % PROCESSES) for index in range(PROCESSES)]
-        pipes = [start(take_part, port, share, nodes) for share in shares]
+        pipes = [start(take_part, backend, endpoint, share, nodes) for share in shares]
         for pipe in pipes:
             pipe.recv()
         first, restart = _meet(pipes), _meet(pipes)

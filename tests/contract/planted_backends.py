@@ -11,7 +11,7 @@ import pytest
 from launcher_core.model.capability import Capability
 from launcher_core.testing import RendezvousBackendContract
 
-LEASE = 0.3
+LEASE = 0.2
 
 
 class Register:
@@ -102,7 +102,7 @@ class Leased(Backend):
 
 class Kit(RendezvousBackendContract):
     backend = Backend
-    seconds = 0.8
+    seconds = 0.4
     caught_by = ""
 
     @pytest.fixture
@@ -124,11 +124,11 @@ class LeaseKit(Kit):
 
 
 class TestSound(Kit):
-    pass
+    seconds = 10.0
 
 
 class TestSoundWithLeases(LeaseKit):
-    pass
+    seconds = 10.0
 
 
 class TestNameless(Kit):
@@ -361,3 +361,15 @@ class TestTellsNoEntries(LeaseKit):
             watchers, self.register.watchers = self.register.watchers, []
             super().enter(id, entry)
             self.register.watchers = watchers
+
+
+class TestForgetsInTheEnd(Kit):
+    """Has the state for so many swaps only, as where it expires."""
+
+    caught_by = "test_calls_that_fail_and_answers_that_are_lost_cost_time_and_nothing_else[1]"
+
+    class backend(Backend):
+        def set_state(self, state, token=None):
+            if self.register.token == 14:
+                self.register.state, self.register.token = None, 15
+            return super().set_state(state, token)

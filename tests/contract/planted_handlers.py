@@ -128,7 +128,7 @@ class Handler:
 class Kit(RendezvousHandlerContract):
     handler = Handler
     capabilities = ("ELASTIC",)
-    seconds = 1.5
+    seconds = 0.8
     caught_by = ""
 
     @pytest.fixture
@@ -145,7 +145,7 @@ class Kit(RendezvousHandlerContract):
 
 
 class TestSound(Kit):
-    pass
+    seconds = 10.0
 
 
 class TestAllAreFirst(Kit):

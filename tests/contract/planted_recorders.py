@@ -37,7 +37,7 @@ class Kit(EventRecorderContract):
 
 
 class TestSound(Kit):
-    pass
+    seconds = 10.0
 
 
 class TestAgentsOnly(Kit):

@@ -62,7 +62,7 @@ class Starter:
 class Kit(StartMethodContract):
     kind = Starter
     capabilities = ("COMMANDS",)
-    seconds = 1.5
+    seconds = 1.0
     caught_by = ""
 
     @pytest.fixture
@@ -71,7 +71,7 @@ class Kit(StartMethodContract):
 
 
 class TestSound(Kit):
-    pass
+    seconds = 10.0
 
 
 class TestDeclaresNothing(Kit):

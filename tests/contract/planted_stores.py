@@ -106,7 +106,7 @@ class Store:
 class Kit(StoreContract):
     service = Service
     client = Client
-    seconds = 1.0
+    seconds = 0.5
     caught_by = ""
 
     @pytest.fixture
@@ -115,7 +115,7 @@ class Kit(StoreContract):
 
 
 class TestSound(Kit):
-    pass
+    seconds = 10.0
 
 
 class TestOneKeySpace(Kit):

@@ -24,10 +24,6 @@ def zeros(count: int) -> bytes:
     return bytes(count)
 
 
-def environment() -> dict[str, str]:
-    return dict(os.environ)
-
-
 def environment_at_exec() -> dict[str, str]:
     with open("/proc/self/environ") as file:
         return dict(pair.split("=", 1) for pair in file.read().split("\0") if pair)

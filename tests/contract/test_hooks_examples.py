@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from in_process import Distributions
+from kits import verdicts
 from launches import Launcher, until
 
 from launcher_core.hooks import specs
@@ -71,6 +72,39 @@ def test_launcher_make_rendezvous(launcher: Launcher, script: Script, example: E
     done = launcher.run("--rdzv-backend=example", "--max-restarts=1", script(body))
 
     assert (done.code, done.out) == (0, "0\n1\n"), done.err
+
+
+@pytest.fixture
+def leased() -> str:
+    """The example of a LeasedBackend."""
+    return str(re.findall(r"^### LeasedBackend\n.*?^```python\n(.*?)^```$", HOOKS, re.M | re.S)[0])
+
+
+def test_a_leased_backend_carries_a_job(
+    launcher: Launcher, script: Script, distributions: Distributions, leased: str
+) -> None:
+    distributions.install("leased", "[launcher.rendezvous]\nleased = hooks_leased\n", hooks_leased=leased)
+    body = "attempt = int(os.environ['TORCHELASTIC_RESTART_COUNT'])\nprint(attempt, flush=True)\nsys.exit(1 - attempt)"
+
+    done = launcher.run("--rdzv-backend=leased", "--nnodes=1:2", "--rdzv-conf=last_call_timeout=0.1",
+                        "--max-restarts=1", script(body))  # fmt: skip
+
+    assert (done.code, done.out) == (0, "0\n1\n"), done.err
+
+
+def test_a_leased_backend_keeps_the_contract(tmp_path: Path, leased: str) -> None:
+    (tmp_path / "hooks_leased.py").write_text(leased)
+    file = tmp_path / "test_hooks_leased.py"
+    file.write_text(
+        "import hooks_leased\nimport pytest\nfrom launcher_core.testing import RendezvousBackendContract\n\n\n"
+        "class TestLeased(RendezvousBackendContract):\n    plugin = hooks_leased\n\n"
+        "    @pytest.fixture\n    def make_backend(self):\n        return hooks_leased.Leased\n"
+    )
+
+    found = verdicts(file, tmp_path, [])["TestLeased"]
+
+    assert found.failed == {}
+    assert found.skipped == ["test_a_node_that_is_late_is_left_out_and_gets_in_again"]
 
 
 def test_launcher_make_store(launcher: Launcher, script: Script, example: Example) -> None:

@@ -64,11 +64,6 @@ def test_exec_refuses_a_function(starter: Starter) -> None:
 
 
 @for_functions
-def test_a_function_returns_its_value(starter: Starter) -> None:
-    assert call(starter, functions.double, 21) == Ended(0, "", "", 42)
-
-
-@for_functions
 def test_a_value_of_100_megabytes_arrives(starter: Starter) -> None:
     ended = call(starter, functions.zeros, 100_000_000)
     assert (ended.code, ended.value == bytes(100_000_000)) == (0, True)

@@ -87,10 +87,6 @@ def test_a_value_of_eight_megabytes_passes_and_a_longer_one_is_not_sent(store: S
     assert store.get("k") == value
 
 
-def test_numbers_are_added(store: StoreClient):
-    assert [store.add("n", 5), store.add("n", -7), store.get("n")] == [5, -2, b"-2"]
-
-
 def test_values_are_appended(store: StoreClient):
     store.append("k", "ab")
     store.append("k", b"c")

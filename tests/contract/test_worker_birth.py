@@ -27,7 +27,6 @@ from starting import (
     for_all,
     for_commands,
     for_functions,
-    run,
     sh,
     wait_for,
 )
@@ -39,32 +38,15 @@ starter = starting.starter
 # --- what a worker is born with ------------------------------------------------------------------------
 
 
-@for_functions
-def test_a_function_has_exactly_the_environment_given(starter: Starter) -> None:
-    assert call(starter, functions.environment).value == ENV
-
-
 @pytest.mark.parametrize("method", ["spawn"])
 def test_spawn_has_the_environment_in_place_at_exec(starter: Starter) -> None:
     assert call(starter, functions.environment_at_exec).value == ENV
-
-
-@for_commands
-def test_a_command_has_exactly_the_environment_given(starter: Starter) -> None:
-    assert run(starter, Command(argv=("env",))).out.splitlines() == [f"{k}={v}" for k, v in ENV.items()]
 
 
 @for_functions
 def test_a_function_leads_a_session_with_one_thread(starter: Starter) -> None:
     expected = {"leads its session": True, "leads its group": True, "threads": 1, "in its main thread": True}
     assert call(starter, functions.place).value == expected
-
-
-@for_commands
-def test_a_command_leads_a_session(starter: Starter) -> None:
-    ids = sh(starter, "read -r line </proc/self/stat; echo $$ ${line##*) }").out.split()
-    pid, group, session = ids[0], ids[3], ids[4]
-    assert (group, session) == (pid, pid)
 
 
 @pytest.fixture
@@ -123,14 +105,6 @@ def test_a_signal_to_a_worker_never_wakes_the_launcher(strange_signals: socket.s
     assert not system.wait_readable(strange_signals.fileno(), 0)
 
 
-@for_commands
-def test_a_command_has_default_signals(strange_signals: socket.socket, starter: Starter) -> None:
-    fields = dict(line.split(":", 1) for line in sh(starter, "exec cat /proc/self/status").out.splitlines())
-    libc_s_own = 1 << 31 | 1 << 32  # signals 32 and 33, which no program can set
-    masks = {name: int(fields[name], 16) & ~libc_s_own for name in ("SigBlk", "SigIgn", "SigCgt")}
-    assert masks == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
-
-
 # --- streams -------------------------------------------------------------------------------------------
 
 
@@ -138,15 +112,6 @@ def test_a_command_has_default_signals(strange_signals: socket.socket, starter: 
 def test_a_functions_streams_are_those_given(starter: Starter) -> None:
     expected = Ended(0, "to stdout\nstraight to 1\nan unfinished line", "to stderr\n", None)
     assert call(starter, functions.speak) == expected
-
-
-@for_functions
-def test_a_function_reads_the_stdin_given(starter: Starter) -> None:
-    reading, writing = os.pipe()
-    os.write(writing, b"a line\n")
-    os.close(writing)
-    assert call(starter, functions.read_a_line, stdin=reading).value == "a line\n"
-    os.close(reading)
 
 
 @for_functions

@@ -17,39 +17,10 @@ from launcher_core.runtime import system
 sys.path.append(str(Path(__file__).parent))  # workers import the functions by name, as they would a user's
 import started_functions as functions
 import starting
-from starting import ENV, Ended, call, dispose, for_all, for_commands, sh, wait_for
+from starting import ENV, Ended, call, dispose, for_commands, sh, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 starter = starting.starter
-
-
-@for_all
-def test_16_workers_run_side_by_side(starter: Starter, method: str) -> None:
-    children = []
-    try:
-        for rank in range(16):
-            command = Command(("/bin/true",)) if method == "exec" else Command((), functions.double, (rank,))
-            children.append(starter.start(command, ENV, Streams()))
-        codes = [wait_for(child) for child in children]
-        values = [child.value() for child in children]
-    finally:
-        for child in children:
-            dispose(child)
-    expected = [None] * 16 if method == "exec" else [2 * rank for rank in range(16)]
-    assert (codes, values) == ([0] * 16, expected)
-
-
-@for_all
-def test_a_child_keeps_its_group_until_it_is_reaped(starter: Starter, method: str) -> None:
-    command = Command(("/bin/true",)) if method == "exec" else Command((), functions.nothing)
-    child = starter.start(command, ENV, Streams())
-    try:
-        assert wait_for(child) == 0
-        assert system.kill_group(child.pid, 0)
-        assert not system.group_alive(child.pid)
-    finally:
-        dispose(child)
-    assert not system.kill_group(child.pid, 0)
 
 
 @for_commands

@@ -32,10 +32,12 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def elastic(port: int, *more: str) -> list[str]:
+@pytest.fixture(params=["c10d", "file"])
+def elastic(request: pytest.FixtureRequest, tmp_path: Path, free_port: int) -> list[str]:
     """Options of a job with one or two nodes of four workers."""
-    place = ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}", "--rdzv-id=310577"]
-    return ["--nnodes=1:2", "--nproc-per-node=4", "--monitor-interval=1", "--start-method=spawn", *place, *more]
+    endpoint = f"localhost:{free_port}" if request.param == "c10d" else str(tmp_path)
+    place = [f"--rdzv-backend={request.param}", f"--rdzv-endpoint={endpoint}", "--rdzv-id=310577"]
+    return ["--nnodes=1:2", "--nproc-per-node=4", "--monitor-interval=1", "--start-method=spawn", *place]
 
 
 def agent_events(path: Path) -> list[tuple[str, Any]]:
@@ -63,14 +65,14 @@ def test_three_numbers_of_nodes_are_a_runtime_error() -> None:
 
 @pytest.mark.parametrize("conf", [CONF, f"'{CONF}'", f'"{CONF}"'], ids=["plain", "quoted", "double-quoted"])
 def test_an_elastic_job_begins_with_the_least_nodes_after_the_last_call(
-    in_process: InProcess, touched: Path, free_port: int, conf: str
+    in_process: InProcess, touched: Path, elastic: list[str], conf: str
 ) -> None:
-    in_process.main(*elastic(free_port, f"--rdzv-conf={conf}"), TOUCH_PY, f"--touch-file-dir={touched}")
+    in_process.main(*elastic, f"--rdzv-conf={conf}", TOUCH_PY, f"--touch-file-dir={touched}")
     assert names(touched) == {"0", "1", "2", "3"}
 
 
-def test_two_agents_on_one_machine_form_one_job(in_process: InProcess, touched: Path, free_port: int) -> None:
-    words = [*elastic(free_port, "--rdzv_conf=timeout=5"), str(TOUCH_PY), f"--touch-file-dir={touched}"]
+def test_two_agents_on_one_machine_form_one_job(in_process: InProcess, touched: Path, elastic: list[str]) -> None:
+    words = [*elastic, "--rdzv_conf=timeout=5", str(TOUCH_PY), f"--touch-file-dir={touched}"]
     other = multiprocessing.get_context("fork").Process(target=main, args=[words])
 
     def both() -> int | None:
@@ -85,8 +87,8 @@ def test_two_agents_on_one_machine_form_one_job(in_process: InProcess, touched: 
     assert names(touched) == {"0", "1", "2", "3", "4", "5", "6", "7"}
 
 
-def test_two_launches_from_the_shell_form_one_job(launcher: Launcher, touched: Path, free_port: int) -> None:
-    words = [*elastic(free_port), TOUCH_PY, f"--touch-file-dir={touched}"]
+def test_two_launches_from_the_shell_form_one_job(launcher: Launcher, touched: Path, elastic: list[str]) -> None:
+    words = [*elastic, TOUCH_PY, f"--touch-file-dir={touched}"]
     agents = [launcher.start(*words) for _ in range(2)]
     assert [agent.wait().code for agent in agents] == [0, 0]
     assert names(touched) == {"0", "1", "2", "3", "4", "5", "6", "7"}
@@ -96,10 +98,10 @@ def test_two_launches_from_the_shell_form_one_job(launcher: Launcher, touched: P
 
 
 def test_a_failed_worker_raises_child_failed_error_and_one_event_of_the_agent(
-    in_process: InProcess, tmp_path: Path, free_port: int
+    in_process: InProcess, tmp_path: Path, elastic: list[str]
 ) -> None:
     log = tmp_path / "events.jsonl"
-    options = elastic(free_port, f"--rdzv-conf='{CONF}'", "--max-restarts=0", f"--event-log-handler=jsonl={log}")
+    options = [*elastic, f"--rdzv-conf='{CONF}'", "--max-restarts=0", f"--event-log-handler=jsonl={log}"]
     with pytest.raises(ChildFailedError) as caught:
         in_process.main(*options, TOUCH_PY, "--fail")
     rank, failure = caught.value.get_first_failure()

@@ -123,6 +123,21 @@ def test_a_key_with_a_value_that_makes_no_sense(at_once: Refused, conf: str, say
     assert says in at_once("127.0.0.1", conf)
 
 
+@pytest.mark.parametrize(
+    ("conf", "meant"),
+    [
+        ("cacert=ca.pem", "'cacert'; did you mean ca_cert?"),
+        ("cert=node.pem", "'cert'; did you mean ca_cert or ssl_cert?"),
+        ("key=node.key", "'key'; did you mean ssl_cert_key?"),
+        ("etcd_prefix=/jobs", "'etcd_prefix'; did you mean prefix?"),
+    ],
+)
+def test_a_key_of_torchruns_first_etcd_backend_is_answered_with_its_name_here(
+    at_once: Refused, conf: str, meant: str
+) -> None:
+    assert f"etcd has no key {meant} it takes ca_cert, " in at_once("127.0.0.1", conf)
+
+
 def test_certificates_for_a_member_without_tls(at_once: Refused) -> None:
     assert at_once("http://a", "ca_cert=ca.pem") == (
         "--rdzv-backend=etcd: --rdzv-endpoint: ca_cert is for https, but http://a:2379 is not; write https://"

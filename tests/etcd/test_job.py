@@ -23,6 +23,17 @@ def test_two_nodes_meet(launcher: Launcher, etcd: Cluster, tmp_path: Path) -> No
 
     assert [end.code for end in ends] == [0, 0], ends
     assert {file.name for file in notes.iterdir()} == {"0of4", "1of4", "2of4", "3of4"}
+    assert etcd.keys() == []
+
+
+def test_an_etcd_that_comes_up_later_is_waited_for(launcher: Launcher, tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "etcd")
+    words = ["--rdzv-backend=etcd", f"--rdzv-endpoint={cluster.endpoint}", "--rdzv-id=early"]
+    agent = launcher.start(*words, NOTE, tmp_path)
+    with cluster:
+        end = agent.wait()
+
+    assert (end.code, (tmp_path / "0of1").exists()) == (0, True), end
 
 
 def test_nobody_sees_the_password(launcher: Launcher, tmp_path: Path) -> None:

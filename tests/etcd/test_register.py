@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Callable
 from time import monotonic
 
+import pytest
 from etcd import Cluster
 from launches import until
 
-from launcher_plugins.etcd.register import _writing
+from launcher_core.errors import RendezvousConnectionError
+from launcher_plugins.etcd.parts import writing
 
 
 def test_there_is_no_state_at_first(etcd: Cluster, open_register) -> None:
@@ -97,7 +101,7 @@ def test_a_write_that_comes_late_does_not_undo_a_later_one(etcd: Cluster, open_r
     one = open_register(etcd.endpoint)
     one.enter("a", b"1")
     one.enter("a", b"2")
-    late = [_writing(one._mine, b"1", one._leases.node, over) for over in (0, one._written - 1)]
+    late = [writing(one._mine, b"1", one._leases.node, over) for over in (0, one._written - 1)]
 
     assert [etcd.post("/v3/kv/txn", request).get("succeeded", False) for request in late] == [False, False]
     assert dict(one.entries()) == {"a": b"2"}
@@ -210,6 +214,42 @@ def test_the_last_to_withdraw_takes_everything_away(etcd: Cluster, open_register
     assert set(etcd.keys()) == before
     assert two.get_state() is None
     assert two.held_since() == float("-inf")
+
+
+def test_who_has_withdrawn_can_come_again(etcd: Cluster, open_register) -> None:
+    one = open_register(etcd.endpoint)
+    one.enter("a", b"1")
+    one.withdraw()
+    one.enter("a", b"1")
+
+    assert (one.leads(), dict(one.entries())) == (True, {"a": b"1"})
+    assert one.held_since() > 0
+
+
+def test_who_could_not_withdraw_can_come_again(etcd: Cluster, open_register) -> None:
+    one = open_register(etcd.endpoint)
+    one.enter("a", b"1")
+    etcd.signal(0, signal.SIGSTOP)
+    try:
+        with pytest.raises(RendezvousConnectionError):
+            one.withdraw()
+    finally:
+        etcd.signal(0, signal.SIGCONT)
+    assert one.held_since() == float("-inf")
+
+    until(lambda: attempt(lambda: one.enter("a", b"2")), "it enters", 20)
+
+    assert (one.leads(), dict(one.entries())) == (True, {"a": b"2"})
+    assert one.held_since() > 0
+
+
+def attempt(act: Callable[[], object]) -> bool:
+    """Whether etcd was reached."""
+    try:
+        act()
+    except RendezvousConnectionError:
+        return False
+    return True
 
 
 def test_nothing_stays_when_all_nodes_are_killed(etcd: Cluster, open_register) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timings
@@ -40,6 +41,21 @@ def job(tmp_path: Path, backend: str) -> Iterator[Callable[..., Job]]:
 def reformed(backend: str) -> Callable[[str, float], None]:
     """Note how many seconds it took to form a round again after a fault of some kind."""
     return lambda fault, seconds: timings.note(f"{fault}, {backend}", seconds)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes share the tests, each sends what it has noted to the one that prints."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["reformed"] = timings.taken()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what one of them has noted; it has nothing to say when it died."""
+    for fault, times in getattr(node, "workeroutput", {}).get("reformed", {}).items():
+        for seconds in times:
+            timings.note(fault, seconds)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
-from backends import many_times
+from backends import many_times, unnetworked
 from jobs import Job
 from launches import until
 from wire import Link
@@ -51,3 +51,16 @@ def test_a_bad_network_costs_a_job_that_is_told_of_it_no_node(job: Make, link: L
     assert {note.pid for note in patient.notes.all()} == {note.pid for note in group}
     patient.end(running)
     assert not [one.err for one in running if "gone" in one.err or "cut off" in one.err]
+
+
+@unnetworked()
+def test_nodes_that_meet_without_the_network_are_not_lost_with_it(job: Make) -> None:
+    apart = job(2, "2")
+    running = apart.start_all()
+    before = apart.await_group(0, 1)
+    apart.nodes.cut(1)
+    wanted = max(note.last for note in before) + 3 * apart.silence
+    until(lambda: min(note.last for note in apart.notes.all()) > wanted, "the workers go on for longer than a silence")
+    assert {note.pid for note in apart.notes.all()} == {note.pid for note in before}
+    apart.end(running)
+    assert [one.err for one in running] == ["", ""]

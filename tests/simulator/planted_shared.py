@@ -150,18 +150,6 @@ def _keeping_over(real: Callable[..., Any]) -> Callable[..., Any]:
     return taken_in
 
 
-def one_lost_answer_ends_all_looking(patch):
-    from shared.member import Member
-
-    real = Member._make
-
-    def make(self, call, errand):
-        reachable = self.view.reachable and self.view.answered
-        real(self, call, errand if reachable else None)
-
-    patch.setattr(Member, "_make", make)
-
-
 PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (

@@ -50,6 +50,11 @@ def every(needs: Capability = Capability.ELASTIC, *, networked: bool = False) ->
     return pytest.mark.parametrize("backend", able(needs, networked=networked))
 
 
+def unnetworked(needs: Capability = Capability.ELASTIC) -> pytest.MarkDecorator:
+    """Run the test once over every such backend that no cut link cuts a node off from."""
+    return pytest.mark.parametrize("backend", [name for name in able(needs) if name not in NETWORKED])
+
+
 def rounds(backend: str, costly: bool) -> int:
     """How often what is left to chance is tried: at night as often as was asked for, else mostly over c10d."""
     return MANY if MANY >= AT_NIGHT or (backend == "c10d" and not costly) else 1
@@ -69,6 +74,11 @@ def silence_conf(backend: str, seconds: float, beats: int = 3) -> dict[str, str]
     if Capability.LEASE in declared(backend).capabilities:
         return {"lease_ttl": f"{ceil(seconds)}"}
     return {"keep_alive_interval": f"{seconds / beats:g}", "keep_alive_max_attempt": f"{beats}"}
+
+
+def patience(silence: float) -> float:
+    """The most seconds that nodes may take to form a round, of which one may have to be missed first."""
+    return 30.0 + 5 * silence
 
 
 @contextmanager

@@ -13,8 +13,10 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,15 +49,16 @@ class Cluster:
     patience = 5.0
     """Seconds for an answer."""
 
-    def __init__(self, folder: Path, members: int = 1, tls: bool = False, certificate: str = "server") -> None:
+    def __init__(
+        self, folder: Path, members: int = 1, tls: bool = False, certificate: str = "server", flags: Sequence[str] = ()
+    ) -> None:
         """`certificate` is what a member with TLS shows; with one that nobody trusts it is not waited for."""
         self.folder = folder
         self.address = _address()
         self.size = members
         self.tls = tls
         self.certificate = certificate
-        self.flags: tuple[str, ...] = ()
-        """For etcd, beside those that make it a member."""
+        self.flags = tuple(flags)
         self._binary = need("etcd", "etcd-server")
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +66,8 @@ class Cluster:
             make_certificates(folder, self.address)
 
     def __enter__(self) -> Cluster:
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # etcd waits for the disk at each write
+        self.data = Path(tempfile.mkdtemp(prefix="etcd-", dir=memory))
         try:
             for index in range(self.size):
                 self.start(index)
@@ -77,6 +82,7 @@ class Cluster:
         for process in self._processes.values():
             process.kill()
             process.wait(10)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     @property
     def endpoint(self) -> str:
@@ -100,11 +106,10 @@ class Cluster:
         client, peer = f"{scheme}://{self.host(index)}", f"http://{self.peer(index)}"
         everyone = ",".join(f"m{one}=http://{self.peer(one)}" for one in range(self.size))
         command = [
-            *self.enter(index), self._binary, *self.flags, "--name", f"m{index}",
-            "--data-dir", str(self.folder / f"m{index}"),
+            *self.enter(index), self._binary, "--name", f"m{index}", "--data-dir", str(self.data / f"m{index}"),
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple",
+            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple", *self.flags,
         ]  # fmt: skip
         if self.tls:
             name = self.certificate
@@ -114,7 +119,13 @@ class Cluster:
             self._processes[index] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def signal(self, index: int, signum: int) -> None:
-        self._processes[index].send_signal(signum)
+        """Signal a member; one that is to stop has stopped then."""
+        process = self._processes[index]
+        process.send_signal(signum)
+        if signum == signal.SIGSTOP:
+            threads = Path(f"/proc/{process.pid}/task").glob("*/stat")
+            for thread in threads:
+                until(lambda thread=thread: thread.read_text().rpartition(")")[2].split()[0] == "T", "it stops", 10)
 
     def kill(self, index: int) -> None:
         """Kill a member, and wait until it is gone."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from backends import SERVERS, SILENCE, declared, meeting_place, silence_conf
+from backends import SERVERS, SILENCE, declared, meeting_place, patience, silence_conf
 from launches import Running
 from nodes import Nodes, nodes
 from notes import Note, Notes
@@ -28,12 +28,14 @@ class Job:
         self.backend = backend
         self.endpoint = endpoint
         self.conf = {"last_call_timeout": "0.3", "join_timeout": "60"}
+        self.silence = SILENCE[backend]
         if backend != "c10d":  # which has this by default
-            self.lose_after(SILENCE[backend])
+            self.lose_after(self.silence)
         self._options = [f"--nnodes={sizes}", f"--rdzv-backend={backend}", f"--rdzv-id={name}", *options]
 
     def lose_after(self, seconds: float, beats: int = 3) -> None:
         """Have nodes be lost after so long without a sign of life, of which so many come in that time."""
+        self.silence = seconds
         self.conf |= silence_conf(self.backend, seconds, beats)
 
     def keep_for(self, seconds: float) -> None:
@@ -54,7 +56,8 @@ class Job:
 
     def await_group(self, *numbers: int, but: list[Note] | None = None) -> list[Note]:
         """The workers of the round that these nodes form, by rank; not the round `but`."""
-        return self.notes.await_group(*(self.nodes[number].name for number in numbers), but=but)
+        names = [self.nodes[number].name for number in numbers]
+        return self.notes.await_group(*names, but=but, within=patience(self.silence))
 
     def end(self, running: Sequence[Running]) -> None:
         """Have the workers end, and see that these agents end well."""

@@ -83,11 +83,12 @@ class Node:
         return call()
 
     def crash(self) -> None:
-        """SIGKILL everything that was launched here."""
+        """SIGKILL everything that was launched here; agents first, or they would tell of their workers' deaths."""
+        agents = {running.pid for running in self.launcher.running}
         killed = set()
         while pids := marked(self.launcher.mark):  # again: one that is executing its program cannot be told
             killed |= pids
-            for pid in pids:
+            for pid in sorted(pids, key=lambda pid: pid not in agents):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         for running in self.launcher.running:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from launches import until
+from launches import DEADLINE, until
 
 
 class Note(NamedTuple):
@@ -58,7 +58,7 @@ class Notes:
         whole = len({note.round for note in living}) == 1 and len(living) == living[0].world
         return living if whole else []
 
-    def await_group(self, *names: str, but: list[Note] | None = None) -> list[Note]:
+    def await_group(self, *names: str, but: list[Note] | None = None, within: float = DEADLINE) -> list[Note]:
         """The workers of the round that these nodes form, one each; not the round `but`."""
         old = but[0].round if but else None
 
@@ -67,13 +67,13 @@ class Notes:
             wanted = group and group[0].round != old and {note.node for note in group} == {*names}
             return group if wanted else []
 
-        group = until(formed, f"{', '.join(names)} form a round")
+        group = until(formed, f"{', '.join(names)} form a round", within)
         assert isinstance(group, list)
         return group
 
-    def stop(self) -> None:
-        """Have the workers end."""
-        (self.folder / "stop").touch()
+    def stop(self, rank: int | None = None) -> None:
+        """Have the workers end, or the one of this rank."""
+        (self.folder / f"stop{'' if rank is None else rank}").touch()
 
     def overlaps(self) -> list[str]:
         """Pairs of rounds of which workers lived at the same time; there should be none."""

@@ -16,6 +16,11 @@ def note(what: str, seconds: float) -> None:
     _taken.setdefault(what, []).append(seconds)
 
 
+def taken() -> dict[str, list[float]]:
+    """All times that were noted."""
+    return _taken
+
+
 def count(after: str, outcome: str) -> None:
     """Note what came of a fault that may end in more than one way."""
     _counted.setdefault(after, Counter())[outcome] += 1

@@ -8,18 +8,18 @@ from pathlib import Path
 from kits import verdicts
 from sites import Site
 
-CONTRACTS = Path(__file__).parent / "plugin" / "tests" / "contracts.py"
+TESTS = Path(__file__).parent / "plugin" / "tests"
 
 
 def test_a_strangers_plugins_keep_the_contracts_that_their_author_tests_them_against(
     crowded: Site, tmp_path: Path
 ) -> None:
-    file = Path(shutil.copy(CONTRACTS, tmp_path))
+    folder = Path(shutil.copytree(TESTS, tmp_path / "tests"))
 
-    found = verdicts(file, tmp_path, [], crowded.python)
+    found = verdicts(folder / "contracts.py", tmp_path, [], crowded.python)
 
     assert {name: verdict.failed for name, verdict in found.items()} == {
-        name: {} for name in ("TestLines", "TestFiles", "TestPopen", "TestDirectory")
+        name: {} for name in ("TestLines", "TestFiles", "TestPopen", "TestDirectory", "TestObject")
     }
     assert all(len(verdict.passed) >= 5 for verdict in found.values()), found
 

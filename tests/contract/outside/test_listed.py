@@ -61,6 +61,7 @@ def test_every_plugin_is_listed_with_its_distribution_version_and_file(launcher:
     assert [(row[0], row[1], Path(row[4]).relative_to(home).stem) for row in outside] == [
         ("launcher.rendezvous", "outside-alone", "alone"),
         ("launcher.rendezvous", "outside-directory", "directory"),
+        ("launcher.rendezvous", "outside-object", "objects"),
         ("launcher.rendezvous", "outside-sharing", "alone"),
         ("launcher.logs_specs", "outside-files", "logs"),
         ("launcher.start_methods", "outside-failing", "starters"),

@@ -1,4 +1,4 @@
-"""A worker that meets the others at the store, notes that it lives, and ends when a file `stop` is there.
+"""A worker that meets the others at the store, notes that it lives, and ends when a file `stop` or `stopRANK` is there.
 
 Writes FOLDER/PID: one line of JSON when it has met the others, and behind it the time, again and again.
 """
@@ -35,6 +35,6 @@ note |= {"address": env["MASTER_ADDR"], "secret": "PET_RDZV_TOKEN" in env}
 with open(folder / f"{os.getpid()}", "wb", buffering=0) as file:
     head = json.dumps(note).encode() + b"\n"
     file.write(head)
-    while not (folder / "stop").exists():
+    while not (folder / "stop").exists() and not (folder / f"stop{rank}").exists():
         os.pwrite(file.fileno(), f"{monotonic():020.6f}\n".encode(), len(head))
         select.select([], [], [], 0.02)

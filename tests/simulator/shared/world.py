@@ -13,7 +13,9 @@ from launcher_core.rules.round import Limits
 from shared.backends import Memory
 from shared.member import Member
 
-FAULTS = ("crash", "cut", "cut", "hold up", "outage", "restart", "lose an answer", "come", "leave")
+FAULTS = (
+    "crash", "cut", "cut", "hold up", "outage", "restart", "lose an answer", "lose an answer", "come", "leave",
+)  # fmt: skip
 CALM_AT = 40.0
 """No fault begins after so many seconds."""
 END_BY = 200.0
@@ -35,7 +37,7 @@ class World:
         self.pause = 5.0 if self.leased else 0.2
         # Signs of life that all go through one register have to be slower than its calls.
         self.slow = random.choice((0.002, 0.02, 0.1 if self.leased or self.lease > 5 else 0.01))
-        self.failures = random.choice((0.0, 0.0, 0.2))
+        self.failures = random.choice((0.0, 0.2, 0.5))
         low = random.randint(1, 3)
         self.limits = Limits(low, low + random.randint(0, 3), random.choice((0.5, 3.0)), random.randint(0, 3))
         self.memory = Memory(self, self.lease)
@@ -146,8 +148,10 @@ class World:
             raise Broken(f"{place.restarts} restarts for failures in {self.failed_rounds}")
         if not self.limits.low <= place.group_world_size <= self.limits.high:
             raise Broken(f"a round of {place.group_world_size} nodes")
-        if all(one.gone for one in self.members if place.round in one.rounds):
-            self.seats[place.round] = {}  # that was a job before this one: nobody of it is left
+        if place.group_rank == 0 and place.master_addr != member.node.name:
+            raise Broken(f"{place.master_addr} serves round {place.round}, whose rank 0 is {member.node.name}")
+        if not any(one.running is not None and one.running.round == place.round for one in self.members):
+            self.seats[place.round] = {}  # what is known of it is of a job before this one
         seats = self.seats.setdefault(place.round, {})
         for rank, other in seats.items():
             same = (other.world_size, other.master_addr, other.restarts) == (

@@ -14,12 +14,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROO
 NOT_OPTIONS = {
     "README.md": {"--mo"},  # a script's own
     "docs/differences.md": {"--nproc"},  # an abbreviation
+    "docs/backend_tutorial.md": {"--no-header"},  # pytest's
     "docs/performance.md": {"--only", "--rounds", "--nodes", "--silence"},  # the benches'
 }
 SHORT = {"ddp.py": "tests/interop/bin/ddp.py", "ports.py": "launcher_core/hooks/ports.py"}
 """Files that a page names after it has said in which folder."""
-EXAMPLES = {"launcher_states.py", "test_launcher_states.py", "launcher_drain.py", "launcher_alone.py"}
-"""Files that the tutorial's reader writes."""
+EXAMPLES = {
+    *("launcher_states.py", "test_launcher_states.py", "launcher_drain.py", "launcher_alone.py", "worker.py"),
+    *("launcher_sqlite.py", "test_launcher_sqlite.py", "launcher_sqlite_watch.py", "test_launcher_sqlite_watch.py"),
+}
+"""Files that the tutorials' readers write."""
 FOLDERS = (".", "launcher_core", "tests", "tests/interop")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

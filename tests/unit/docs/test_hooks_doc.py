@@ -25,7 +25,8 @@ HOOKS = (DOCS / "hooks.md").read_text()
 TUTORIAL = (DOCS / "plugin_tutorial.md").read_text()
 
 RETURNED = (
-    "RendezvousHandler", "RendezvousBackend", "Meeting", "Store", "LogsSpecs", "Starter", "Child", "Recorder", "Watch",
+    "RendezvousHandler", "RendezvousBackend", "WatchedBackend", "LeasedBackend",
+    "Meeting", "Store", "LogsSpecs", "Starter", "Child", "Recorder", "Watch",
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_an_endpoint_that_names_none_is_a_value_error(endpoint: str, conf: dict[
 
 
 def test_times_follow_the_lease() -> None:
-    register = register_of(params("one", lease_ttl="4"))
+    register = register_of(params("one,two", lease_ttl="4"))
 
     access = register._gateway.access
     assert (access.request_timeout, access.call_timeout, access.connect_timeout) == (1.0, 2.0, 30.0)
@@ -93,3 +93,17 @@ def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     access = register_of(params("one"))._gateway.access
 
     assert "secret" not in f"{access} {access!r} {access.identity} {json.dumps(str(access.identity))}"
+
+
+def test_a_dry_run_tells_where_as_whom_and_for_how_long(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("open sesame\n")
+    register = register_of(params("one,https://two", user="me", password_file=str(password)))
+
+    assert register.describe() == {
+        "meets at": "http://one:2379, https://two:2379",
+        "keys begin with": "/launcher/job/",
+        "a member is given up after": "1.5 s",
+        "an etcd that never answers is given up after": "30 s",
+        "user": "me",
+    }

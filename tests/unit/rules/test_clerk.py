@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from launcher_core.model.job import Node
-from launcher_core.model.news import Formed, News, Regroup, Waiting
-from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk, Terms
+from launcher_core.model.news import Formed, News, Over, Regroup, Waiting
+from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk, Errand, Terms
 from launcher_core.rules.register import Address, Register
 from launcher_core.rules.round import Limits
 
@@ -26,6 +26,8 @@ class Desk:
             return self.state, 0, True
         if method == "enter":
             self.entries[args[0]] = args[1]
+        if method == "withdraw":
+            del self.entries[id]
         answers = {
             "get_state": None if self.state is None else (self.state, 0),
             "leads": [*self.entries][:1] == [id],
@@ -45,14 +47,22 @@ class Member:
 
     def look(self, now: float) -> list[News]:
         """Do what there is to do, and hear what there is to hear."""
-        errand, answer = self.clerk.sync(now, lambda round: Address(round, self.name, 1)), None
+        register = self._run(self.clerk.sync(now, lambda round: Address(round, self.name, 1)))
+        return [*self.clerk.notice(register), *self.clerk.waiting(register, now)]
+
+    def depart(self, now: float) -> None:
+        """Say the last word."""
+        self._run(self.clerk.depart(now))
+
+    def _run(self, errand: Errand) -> Register:
+        answer = None
         try:
             while True:
                 call = errand.send(answer)
                 answer = self.desk.answer(self.name, call.method, call.args)
         except StopIteration as end:
             register: Register = end.value
-        return [*self.clerk.notice(register), *self.clerk.waiting(register, now)]
+            return register
 
     def join(self, now: float) -> list[News]:
         self.clerk.join(self.node, now)
@@ -126,3 +136,20 @@ def test_a_last_call_begins_when_enough_nodes_are_here_and_not_when_somebody_wri
     assert first.clerk.alarm == 0.3
 
     assert kinds(first.look(0.3)) == [Formed]
+
+
+@pytest.mark.parametrize("leased", [False, True], ids=["plain", "entries"])
+def test_a_node_that_had_finished_is_not_missed_when_it_leaves_before_that_was_read(desk: Desk, leased: bool) -> None:
+    limits = Limits(2, 2)
+    first, second = (Member(desk, name, limits, leased=leased) for name in "ab")
+    first.join(0.0)
+    second.join(0.0)
+    assert kinds(first.look(0.0)) == [Formed] == kinds(second.look(0.0))
+
+    second.clerk.finished(0)
+    second.clerk.leave("the other nodes did not finish in time")
+    second.depart(0.0)
+    assert first.look(0.0) == []
+    first.clerk.finished(0)
+
+    assert first.look(0.0) == [Over(True, "all workers succeeded")]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import pytest
-from outside_plugin import directory, logs, recorders, starters
+from object_store import serving
+from outside_plugin import directory, logs, objects, recorders, starters
 
 from launcher_core import RendezvousParameters
 from launcher_core.testing import (
     EventRecorderContract,
     LogsSpecsContract,
+    RendezvousBackendContract,
     RendezvousHandlerContract,
     StartMethodContract,
 )
@@ -47,3 +49,14 @@ class TestDirectory(RendezvousHandlerContract):
             return directory.launcher_make_rendezvous(params)
 
         return make
+
+
+class TestObject(RendezvousBackendContract):
+    plugin = objects
+
+    @pytest.fixture
+    def make_backend(self):
+        with serving() as store:
+            yield lambda run_id: objects.launcher_make_rendezvous(
+                RendezvousParameters("outside-object", store.endpoint, run_id, 1, 9)
+            )
