@@ -22,7 +22,7 @@ BEAT = 1.1
 """Seconds, a little more than from one sign of life to the next."""
 SHORT = 3
 """Seconds of the lease where all members are gone for longer."""
-GIVE_UP = 5
+GIVE_UP = 6
 """Seconds of --rdzv-conf join_timeout where they do not come back."""
 
 
