@@ -15,6 +15,7 @@ from launches import until
 Make = Callable[..., Job]
 Check = Callable[[Job], None]
 
+ELECTIONS = True
 EXIT_HOST_LOST = 75
 LEASE = 6
 """Seconds, as by default; workers without a sign of life of their node are killed when 3/4 of it are over."""

@@ -31,7 +31,7 @@ class Apart(Cluster):
 
     patience = 0.5
 
-    def __init__(self, machines: list[Node], folder: Path, flags: tuple[str, ...] = HASTY) -> None:
+    def __init__(self, machines: list[Node], folder: Path, flags: tuple[str, ...] = ()) -> None:
         super().__init__(folder, len(machines), flags=flags)
         self.machines = machines
 
