@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
-from launcher_core.model.value import Value
 from launcher_core.rules import round as rounds
+from launcher_core.rules.doubt import Doubts
 from launcher_core.rules.register import (
     Address,
     Register,
+    Terms,
     Word,
     changes_of,
     decode,
@@ -27,9 +28,11 @@ from launcher_core.rules.register import (
     encode_word,
     members,
     must_host,
+    news_in,
     seat_of,
+    was_set,
 )
-from launcher_core.rules.round import Assign, Change, Limits, Phase, Round
+from launcher_core.rules.round import Assign, Change, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0
@@ -37,17 +40,6 @@ LAZY = 4.0
 """Seconds until what nobody waits for is written: who has come so far, for people to read."""
 BEATS = 4
 """Signs of life within the time after which a node is lost; as a share of it also what is left for a cut-off node."""
-
-
-class Terms(Value):
-    """What every member of the job is held to; times in seconds."""
-
-    limits: Limits
-    join_timeout: float = 600.0
-    lease: float = 15.0
-    """Without a sign of life for so long a node is lost."""
-    where: str = "the register"
-    """What is said of the place that they meet over."""
 
 
 class Call(NamedTuple):
@@ -87,6 +79,7 @@ class Clerk:
         self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
         self._last_call: tuple[float, float] | None = None
+        self._doubts = Doubts(terms.lease)
         self._seen: dict[str, tuple[int, float]] = {}
         """Node id -> its newest sign of life, and since when it has been that."""
         self._known: dict[str, tuple[bytes, Word]] = {}
@@ -113,7 +106,7 @@ class Clerk:
     def alarm(self) -> float:
         """When there is something to do though nothing has happened."""
         last_call = NEVER if self._last_call is None else self._last_call[1] + self.terms.limits.last_call
-        soon = -NEVER if self._unsaid else NEVER
+        soon = -NEVER if self._unsaid else self._doubts.until
         return min(soon, self._join_by, self._next_line, self._next_beat, self._lazy_until, last_call)
 
     # --- what the agent asks for ------------------------------------------------------------------------
@@ -168,6 +161,7 @@ class Clerk:
         yield from self._enter()
         self._unsaid = False
         register, token = self._found((yield Call("get_state")))
+        yield from self._answer(register)
         leads = self.leased and (yield Call("leads"))
         entries: Mapping[str, bytes] = (yield Call("entries")) if leads else {}
         fresh = register
@@ -182,7 +176,7 @@ class Clerk:
             fresh = fresh._replace(address=serve(fresh.round.number))
         if fresh == register and not renewed:
             return register
-        if not _done((yield Call("set_state", (encode(fresh), token)))):
+        if not was_set((yield Call("set_state", (encode(fresh), token)))):
             return None
         if fresh.beats.get(self.me) != register.beats.get(self.me):
             self._held, self._next_beat = now, now + self.terms.lease / BEATS
@@ -195,7 +189,7 @@ class Clerk:
         if not self.leased:
             beats = {id: count for id, count in fresh.beats.items() if id != self.me}
             fresh = fresh._replace(beats=beats) if beats else Register()  # the last one leaves nothing behind
-        if fresh != register and not _done((yield Call("set_state", (encode(fresh), token)))):
+        if fresh != register and not was_set((yield Call("set_state", (encode(fresh), token)))):
             return None
         if self.leased:
             yield Call("withdraw")
@@ -221,6 +215,12 @@ class Clerk:
         if gone or entry != self._entered:
             yield Call("enter", (self.me, entry))
             self._entered = entry
+
+    def _answer(self, register: Register) -> Generator[Call, Any, None]:
+        """Show that this node lives, when that is asked."""
+        if self.leased and self._word is not None and register.ask > self._word.answer:
+            self._word = self._word._replace(answer=register.ask)
+            yield from self._enter()
 
     @property
     def _speaks(self) -> bool:
@@ -264,7 +264,7 @@ class Clerk:
 
     def _matters(self, old: Register, new: Register, now: float) -> bool:
         """Whether what was folded is worth a swap already: who has come is only written every now and then."""
-        if new != old and _news_in(old) == _news_in(new):
+        if new != old and news_in(old) == news_in(new):
             self._lazy_until = min(self._lazy_until, now + LAZY)
             if now < self._lazy_until:
                 return False
@@ -279,15 +279,21 @@ class Clerk:
         # First who is gone: that others fail of it is no failure of theirs.
         for id in sorted(members(round) - living):
             round = self._applied(round, rounds.Leave(id, f"no sign of life for {self.terms.lease:g} s"), now)
+        self._doubts.begin(register.ask)
+        left = self.terms.limits.max_restarts - round.restarts
+        alive = {id: since for id, (_, since) in self._seen.items()} | self._doubts.answered(words, now)
         for word in words:
-            if word.count > heard.get(word.node.id, 0):
+            if word.count <= heard.get(word.node.id, 0):
+                continue
+            if not self._doubts.about(word, round, left, now, alive):
                 for change in changes_of(word):
                     round = self._applied(round, change, now)
                 heard[word.node.id] = word.count
         if self._last_call_is_over(round, now):
             round = self._applied(round, rounds.Tick(), now)
             self._last_call_is_over(round, now)
-        return register._replace(round=round, heard=heard)
+        ask = self._doubts.ask if self.leased and self._doubts.until < NEVER else register.ask
+        return register._replace(round=round, heard=heard, ask=max(ask, register.ask))
 
     def _applied(self, round: Round, change: Change, now: float) -> Round:
         """The round after a change. A last call's date is by another's clock: only a Tick, given here, ends it."""
@@ -322,7 +328,8 @@ class Clerk:
         if node is None and last is not None:
             node = last.node
         if node is not None:
-            self._word = Word(node, 1 if last is None else last.count + 1, say, round, restarts, reason)
+            count, answer = (last.count, last.answer) if last is not None else (0, 0)
+            self._word = Word(node, count + 1, say, round, restarts, reason, answer)
 
     # --- what has been written --------------------------------------------------------------------------
 
@@ -388,13 +395,3 @@ class Clerk:
         self._place = None
         restart = round.restarts > place.restarts
         return [Regroup(place.round, round.reason, restart, round.restarts, self.terms.limits.max_restarts)]
-
-
-def _done(answer: tuple[bytes, Any, bool] | None) -> bool:
-    return answer is not None and answer[2]
-
-
-def _news_in(register: Register) -> Any:
-    """What of a register somebody waits for."""
-    round = register.round
-    return round.number, round.phase, round.restarts, round.deadline, register.address

@@ -11,9 +11,20 @@ from launcher_core.model.job import Node, Place
 from launcher_core.model.value import Value
 from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
-from launcher_core.rules.round import Change, Close, Failed, Join, Leave, Phase, Resume, Round
+from launcher_core.rules.round import Change, Close, Failed, Join, Leave, Limits, Phase, Resume, Round
 
 VERSION = 2
+
+
+class Terms(Value):
+    """What every member of the job is held to; times in seconds."""
+
+    limits: Limits
+    join_timeout: float = 600.0
+    lease: float = 15.0
+    """Without a sign of life for so long a node is lost."""
+    where: str = "the register"
+    """What is said of the place that they meet over."""
 
 
 class Address(Value):
@@ -32,6 +43,8 @@ class Register(Value):
     """Node id -> number of its newest word that was taken in: no word counts twice, whatever became of a swap."""
     beats: Mapping[str, int] = {}
     """Node id -> signs of life it has given; empty where the backend keeps an entry for each node."""
+    ask: int = 0
+    """The newest question that nodes are to answer in their entries, so that the one who asks knows that they live."""
     address: Address | None = None
     """None until rank 0 of the round has said it; one of an earlier round means nothing."""
 
@@ -47,6 +60,8 @@ class Word(Value):
     """The round it is about; for a join the last one that the node took part in, for a leave one it has finished."""
     restarts: int = 0
     reason: str = ""
+    answer: int = 0
+    """The newest question that this node has seen."""
 
 
 SAYINGS = ("join", "failed", "finished", "leave", "close")
@@ -72,7 +87,7 @@ def encode(register: Register) -> bytes:
     fields = {name: _plain(value) for name, value in register.round._asdict().items()}
     address = None if register.address is None else register.address._asdict()
     document = {"version": VERSION, "round": fields, "heard": dict(register.heard), "beats": dict(register.beats)}
-    return _bytes({**document, "address": address})
+    return _bytes({**document, "ask": register.ask, "address": address})
 
 
 def decode(data: bytes) -> Register:
@@ -81,7 +96,7 @@ def decode(data: bytes) -> Register:
         document = _document(data)
         fields = {name: _KINDS.get(name, _same)(value) for name, value in document["round"].items()}
         address = None if document["address"] is None else Address(**document["address"])
-        return Register(Round(**fields), dict(document["heard"]), dict(document["beats"]), address)
+        return Register(Round(**fields), dict(document["heard"]), dict(document["beats"]), document["ask"], address)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"the shared state is not one of a launcher: {data[:80]!r} ({error})") from error
 
@@ -128,6 +143,17 @@ def members(round: Round) -> set[str]:
     """Ids of the nodes whose end matters: all that take part, are expected back, or wait."""
     taking_part = round.seated.ids if round.phase is not Phase.GATHERING else round.expected
     return set(taking_part) | set(round.here.ids)
+
+
+def news_in(register: Register) -> tuple[Any, ...]:
+    """What of a register somebody waits for."""
+    round = register.round
+    return round.number, round.phase, round.restarts, round.deadline, register.ask, register.address
+
+
+def was_set(answer: tuple[bytes, Any, bool] | None) -> bool:
+    """Whether this answer to a swap says that it took place."""
+    return answer is not None and answer[2]
 
 
 def _bytes(document: Mapping[str, Any]) -> bytes:

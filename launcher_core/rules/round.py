@@ -43,6 +43,8 @@ class Limits(Value):
     """Whether a node's rank is the user's choice, so that no two live nodes may ask for the same."""
     fence: float = 0.0
     """How long after a node was lost its workers may still run: no round forms in that time."""
+    late_losses: bool = False
+    """Whether a loss may be noticed later than the failures that follow from it: their restart is then given back."""
 
 
 class Round(Value):
@@ -65,6 +67,8 @@ class Round(Value):
     fenced_until: float | None = None
     """Until when workers of a node that was lost may still run."""
     restarts: int = 0
+    charged: bool = False
+    """Whether the last round ended with a failure that cost a restart."""
     succeeded: bool = False
     reason: str = ""
     """Why the job is OVER, or why the last round ended."""
@@ -245,8 +249,10 @@ def _holder(round: Round, node: Node) -> Node | None:
 def _leave(round: Round, change: Leave, now: float, limits: Limits, told: list[Outcome]) -> Round:
     running = round.phase is Phase.RUNNING and change.id in round.seated.ids
     held = change.id not in round.finished if running else change.id in round.expected
-    if change.silent and held:
+    if change.silent and held and limits.fence:
         round = round._replace(fenced_until=now + limits.fence)
+    if held and round.charged and limits.late_losses:
+        round = round._replace(restarts=round.restarts - 1, charged=False)
     round = round._replace(here=round.here.minus(change.id), expected=round.expected.minus(change.id))
     if not running:
         return round
@@ -263,7 +269,8 @@ def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -
         return round
     if round.restarts >= limits.max_restarts:
         return _end(round, False, change.reason, told)
-    return _dismiss(round._replace(restarts=round.restarts + 1), change.reason, limits, told, restart=True)
+    spent = round._replace(restarts=round.restarts + 1, charged=True)
+    return _dismiss(spent, change.reason, limits, told, restart=True)
 
 
 def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
@@ -332,6 +339,7 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
         away=frozenset(),
         deadline=None,
         fenced_until=None,
+        charged=False,
     )
 
 

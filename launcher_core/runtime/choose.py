@@ -66,14 +66,15 @@ def _store(params: RendezvousParameters, plugins: Plugins) -> Store:
 
 def _over_register(backend: RendezvousBackend, params: RendezvousParameters, store: Store) -> Meeting:
     """The rendezvous that the core runs over a register, with the --rdzv-conf timeouts of c10d."""
-    from launcher_core.rules.clerk import Clerk, Terms
+    from launcher_core.rules.clerk import Clerk
+    from launcher_core.rules.register import Terms
     from launcher_core.rules.round import Limits
     from launcher_core.runtime.register_meeting import RegisterMeeting
 
     silence = params.get_as_seconds("keep_alive_interval", 5) * params.get_as_seconds("keep_alive_max_attempt", 3)
     last_call = params.get_as_seconds("last_call_timeout", 30)
     terms = Terms(
-        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0))),
+        Limits(params.min_nodes, params.max_nodes, last_call, int(params.get("max_restarts", 0)), late_losses=True),
         params.get_as_seconds("join_timeout", 600),
         float(getattr(backend, "lease_seconds", silence)),
         f"the register of {backend.name}",

@@ -63,7 +63,6 @@ class RegisterMeeting:
         self._turn = threading.Condition()
         """Guards the clerk and `_closing`; told when a lease is to be watched, and at the end."""
         self._closing = False
-        self._reached = False
         self._gave_up = False
         self._lost_since: float | None = None
         """When the backend was first asked in vain, since it was last reached."""
@@ -205,8 +204,6 @@ class RegisterMeeting:
         now, terms = monotonic(), self._clerk.terms
         self._lost_since = begun if self._lost_since is None else self._lost_since
         left = self._lost_since + terms.join_timeout - now
-        if left <= 0 and not self._reached:
-            raise error
         if left <= 0:
             patience = f"{terms.join_timeout:g} s (--rdzv-conf join_timeout)"
             self._gave_up = True
@@ -230,7 +227,6 @@ class RegisterMeeting:
                     return None
             register = self._run_errand(self._clerk.sync(monotonic(), self._serve))
             if register is not None:
-                self._reached = True
                 return register
             self._sleep(random.uniform(0.0, min(0.5, 0.005 * 2**attempt)))  # before reading, never after
         raise RendezvousConnectionError(f"{SWAPS} swaps in a row were lost at {self._backend.name}")

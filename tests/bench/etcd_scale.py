@@ -48,7 +48,8 @@ class Agent:
     def __init__(self, endpoint: str, number: int, nodes: int) -> None:
         from launcher_core.model.job import Node
         from launcher_core.model.settings import RendezvousParameters
-        from launcher_core.rules.clerk import Clerk, Terms
+        from launcher_core.rules.clerk import Clerk
+        from launcher_core.rules.register import Terms
         from launcher_core.rules.round import Limits
         from launcher_core.runtime.register_meeting import RegisterMeeting
         from launcher_plugins.c10d_store import C10dStore

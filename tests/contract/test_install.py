@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -39,6 +40,14 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
+def plugins_of(checkout: Path) -> int:
+    """How many plugins setup.cfg names."""
+    config = configparser.ConfigParser()
+    config.read(checkout / "setup.cfg")
+    groups = config["options.entry_points"].items()
+    return sum(value.count(" = ") for group, value in groups if group.startswith("launcher."))
+
+
 def launches(*launcher: object, cwd: Path) -> None:
     """Fail unless this launcher really starts two workers."""
     (cwd / "worker.py").write_text(WORKER)
@@ -56,7 +65,7 @@ def test_an_installed_launcher_launches(site, checkout, tmp_path, how):
     assert origin.startswith(str(checkout if how else site.packages))
     launches(site.python, "-m", "launcher_core", cwd=tmp_path)
     listed = run(site.python, "-m", "launcher_core", "--list-plugins", cwd=tmp_path)
-    assert listed.count("launcher-core") == 11
+    assert listed.count("launcher-core") == plugins_of(checkout)
     assert (tmp_path / "site" / "bin" / "launcher").is_file()
 
 

@@ -14,8 +14,8 @@ from launches import until
 from launcher_core.errors import HostLostError
 from launcher_core.model.job import Node
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.clerk import Clerk, Terms
-from launcher_core.rules.register import Register, decode, encode
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Register, Terms, decode, encode
 from launcher_core.rules.round import Limits
 from launcher_core.runtime import register_meeting
 from launcher_core.runtime.register_meeting import RegisterMeeting

@@ -14,7 +14,7 @@ from launcher_core import hookimpl
 class FileRegister:
     """The state in a file; its fencing token is the number of times that it was written."""
 
-    name = "file"
+    name = "shared-file"
 
     def __init__(self, path):
         self.path = path
@@ -65,7 +65,7 @@ def site(tmp_path: Path) -> Path:
     info = folder / "file_register-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: file-register\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[launcher.rendezvous]\nfile = file_register\n")
+    (info / "entry_points.txt").write_text("[launcher.rendezvous]\nshared-file = file_register\n")
     (folder / "file_register.py").write_text(PLUGIN)
     return folder
 
@@ -79,7 +79,7 @@ def test_two_agents_meet_restart_and_finish_over_a_strangers_register(launcher, 
         "--nnodes=2",
         "--nproc-per-node=2",
         "--max-restarts=1",
-        "--rdzv-backend=file",
+        "--rdzv-backend=shared-file",
         f"--rdzv-endpoint={tmp_path / 'register'}",
         "--rdzv-conf=poll_interval=0.02",
         "--local-addr=127.0.0.1",

@@ -44,18 +44,14 @@ def reformed(backend: str) -> Callable[[str, float], None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where several processes share the tests, each sends what it has noted to the one that prints."""
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["reformed"] = timings.taken()
+    """Where several processes share the tests."""
+    timings.send(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take in what one of them has noted; it has nothing to say when it died."""
-    for fault, times in getattr(node, "workeroutput", {}).get("reformed", {}).items():
-        for seconds in times:
-            timings.note(fault, seconds)
+    """One of them has ended."""
+    timings.receive(getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

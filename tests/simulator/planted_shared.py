@@ -9,6 +9,7 @@ from launcher_core.rules import clerk as clerks
 from launcher_core.rules import register as registers
 from launcher_core.rules import round as rounds
 from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.doubt import NEVER, Doubts
 from launcher_core.rules.register import Register
 
 Plant = Callable[[Any], None]
@@ -150,6 +151,26 @@ def _keeping_over(real: Callable[..., Any]) -> Callable[..., Any]:
     return taken_in
 
 
+def the_last_failure_is_believed_at_once(patch):
+    patch.setattr(Doubts, "about", lambda self, *args: False)
+
+
+def a_failure_that_a_loss_explains_costs_a_restart(patch):
+    real = rounds._leave
+    patch.setattr(rounds, "_leave", lambda round, *more: real(round._replace(charged=False), *more))
+
+
+def a_failure_is_doubted_for_ever(patch):
+    patch.setattr(Doubts, "answered", lambda self, words, now: {})
+    real = Doubts.__init__
+
+    def init(self, lease):
+        real(self, lease)
+        self._wait = NEVER
+
+    patch.setattr(Doubts, "__init__", init)
+
+
 PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -167,5 +188,8 @@ PLANTED: dict[str, Plant] = {
         a_failure_is_always_reported_anew,
         the_last_one_leaves_its_entry_behind,
         a_job_that_is_over_stays_so_for_the_next,
+        the_last_failure_is_believed_at_once,
+        a_failure_that_a_loss_explains_costs_a_restart,
+        a_failure_is_doubted_for_ever,
     )
 }

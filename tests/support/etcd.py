@@ -59,6 +59,7 @@ class Cluster:
         self.tls = tls
         self.certificate = certificate
         self.flags = tuple(flags)
+        """For etcd, beside those that make it a member."""
         self._binary = need("etcd", "etcd-server")
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,10 +107,11 @@ class Cluster:
         client, peer = f"{scheme}://{self.host(index)}", f"http://{self.peer(index)}"
         everyone = ",".join(f"m{one}=http://{self.peer(one)}" for one in range(self.size))
         command = [
-            *self.enter(index), self._binary, "--name", f"m{index}", "--data-dir", str(self.data / f"m{index}"),
+            *self.enter(index), self._binary, *self.flags, "--name", f"m{index}",
+            "--data-dir", str(self.data / f"m{index}"),
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple", *self.flags,
+            "--initial-cluster", everyone, "--logger", "zap", "--auth-token", "simple",
         ]  # fmt: skip
         if self.tls:
             name = self.certificate

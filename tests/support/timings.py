@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from statistics import quantiles
+from typing import Any
 
 import pytest
 
@@ -16,14 +18,25 @@ def note(what: str, seconds: float) -> None:
     _taken.setdefault(what, []).append(seconds)
 
 
-def taken() -> dict[str, list[float]]:
-    """All times that were noted."""
-    return _taken
-
-
 def count(after: str, outcome: str) -> None:
     """Note what came of a fault that may end in more than one way."""
     _counted.setdefault(after, Counter())[outcome] += 1
+
+
+def send(config: pytest.Config) -> None:
+    """Where several processes share the tests: give what this one has noted to the one that prints."""
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["timings"] = (_taken, {after: dict(outcomes) for after, outcomes in _counted.items()})
+
+
+def receive(output: Mapping[str, Any]) -> None:
+    """Take in what one of them has noted; it has nothing to say when it died."""
+    taken, counted = output.get("timings", ({}, {}))
+    for what, times in taken.items():
+        _taken.setdefault(what, []).extend(times)
+    for after, outcomes in counted.items():
+        _counted.setdefault(after, Counter()).update(outcomes)
 
 
 def show(reporter: pytest.TerminalReporter) -> None:

@@ -154,6 +154,7 @@ class Member:
                 self._stop(self.world.random.uniform(0.0, 0.5))
             elif isinstance(one, Over):
                 self.over, self.running = one, None
+                self.world.check_end(one)
                 self._depart()
 
     def _start(self, place: Place) -> None:
@@ -172,13 +173,19 @@ class Member:
             return
         if fails and not self.world.calm:
             self.world.failed_rounds.add((self.world.jobs, place.round))
-            self.say(f"fails in round {place.round}")
-            self.running = None
-            self.clerk.failed(place.round, f"{self.node.id} failed")
+            self.fail(place)
         else:
             self.running = None
             self.clerk.finished(place.round)
-        self.look()
+            self.look()
+
+    def fail(self, place: Place) -> None:
+        """Its workers have failed, if they still run."""
+        if self.running is place and self.clerk.holds:
+            self.say(f"fails in round {place.round}")
+            self.running = None
+            self.clerk.failed(place.round, f"{self.node.id} failed")
+            self.look()
 
     def _stop(self, seconds: float) -> None:
         def stopped() -> None:

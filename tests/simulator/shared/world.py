@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
 from launcher_core.model.job import Place
-from launcher_core.rules.clerk import Clerk, Terms
+from launcher_core.model.news import Over
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Terms
 from launcher_core.rules.round import Limits
 from shared.backends import Memory
 from shared.member import Member
@@ -39,7 +42,9 @@ class World:
         self.slow = random.choice((0.002, 0.02, 0.1 if self.leased or self.lease > 5 else 0.01))
         self.failures = random.choice((0.0, 0.2, 0.5))
         low = random.randint(1, 3)
-        self.limits = Limits(low, low + random.randint(0, 3), random.choice((0.5, 3.0)), random.randint(0, 3))
+        self.limits = Limits(
+            low, low + random.randint(0, 3), random.choice((0.5, 3.0)), random.randint(0, 3), late_losses=True
+        )
         self.memory = Memory(self, self.lease)
         self.failed_rounds: set[tuple[int, int]] = set()
         self.jobs = 0
@@ -50,6 +55,8 @@ class World:
         self.members: list[Member] = []
         for _ in range(random.randint(low, self.limits.high + 1)):
             self.after(random.uniform(0.0, 4.0), self._come)
+        self.touchy = random.random() < 0.5
+        """Whether workers fail as soon as one of another node is gone."""
         self.longest = random.choice((3.0, 30.0))
         """Seconds that workers run at most."""
         for _ in range(random.randint(0, 9)):
@@ -117,9 +124,12 @@ class World:
     def _befall(self, kind: str, one: Member, seconds: float, alive: list[Member]) -> None:
         self.say(f"--- {kind} {one.node.id} for {seconds:.2f} s")
         if kind == "crash":
-            one.dead, one.running = True, None
+            place, one.dead, one.running = one.running, True, None
+            self._upset(place)
         elif kind == "leave":
+            place = one.running
             one.when_up(one.leave)
+            self._upset(place)
         elif kind == "hold up":
             one.held_up = True
             self.after(seconds, one.go_on)
@@ -133,7 +143,19 @@ class World:
                 each.view.reachable = False
                 self.after(seconds, lambda it=each: setattr(it.view, "reachable", True))
 
+    def _upset(self, place: Place | None) -> None:
+        """Workers of a round are gone: those of the other nodes fail of it, which is no failure of theirs."""
+        for other in self.members if self.touchy and place is not None else ():
+            if other.running is not None and other.running.round == place.round:
+                fail = partial(other.fail, other.running)
+                self.after(self.random.uniform(0.0, 0.2), partial(other.when_up, fail))
+
     # --- what must hold ---------------------------------------------------------------------------------
+
+    def check_end(self, over: Over) -> None:
+        """The job has ended."""
+        if over.reason.endswith(" failed") and len(self.failed_rounds) <= self.limits.max_restarts:
+            raise Broken(f"{over} with {self.limits.max_restarts} restarts, and failures in {self.failed_rounds}")
 
     def check_start(self, member: Member, place: Place) -> None:
         """Workers of a round are about to start on this node."""

@@ -8,8 +8,8 @@ import pytest
 
 from launcher_core.model.job import Node
 from launcher_core.model.news import Formed, News, Over, Regroup, Waiting
-from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk, Errand, Terms
-from launcher_core.rules.register import Address, Register, decode_word
+from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk, Errand
+from launcher_core.rules.register import Address, Register, Terms, decode_word
 from launcher_core.rules.round import Limits
 
 
