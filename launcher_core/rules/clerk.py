@@ -67,6 +67,8 @@ class Clerk:
         self._word: Word | None = None
         self._waits = False
         """Whether a place was asked for and not given yet."""
+        self._unsaid = False
+        """Whether this node's word is to be said again, which nobody will ask for."""
         self._is_spare = False
         """Whether the round that runs is known to have no place for this node."""
         self._place: Place | None = None
@@ -104,7 +106,8 @@ class Clerk:
     def alarm(self) -> float:
         """When there is something to do though nothing has happened."""
         last_call = NEVER if self._last_call is None else self._last_call[1] + self.terms.limits.last_call
-        return min(self._join_by, self._next_line, self._next_beat, self._lazy_until, self._doubts.until, last_call)
+        soon = -NEVER if self._unsaid else self._doubts.until
+        return min(soon, self._join_by, self._next_line, self._next_beat, self._lazy_until, last_call)
 
     # --- what the agent asks for ------------------------------------------------------------------------
 
@@ -156,6 +159,7 @@ class Clerk:
         `serve` returns where the workers of a round meet, once this node has its rank 0.
         """
         yield from self._enter()
+        self._unsaid = False
         register, token = self._found((yield Call("get_state")))
         yield from self._answer(register)
         leads = self.leased and (yield Call("leads"))
@@ -226,6 +230,7 @@ class Clerk:
     def _renew(self) -> None:
         """Say the same again, because what others made of it is gone."""
         assert self._word is not None
+        self._unsaid = True
         self._word = self._word._replace(count=self._word.count + 1)
 
     def _fold(self, register: Register, now: float) -> Register:

@@ -16,8 +16,8 @@ from launches import describe, marked, until
 from nodes import Nodes, nodes
 
 ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "2"))
-FLAGS = () if os.environ.get("LAUNCHER_ETCD_USUAL") else HASTY
-"""Of etcd; with the variable set it elects leaders in its usual time."""
+USUAL = "LAUNCHER_ETCD_USUAL" in os.environ
+"""Whether etcd is to elect leaders in its usual time, also where a test would have it hurry."""
 _jobs = itertools.count()
 
 
@@ -33,10 +33,11 @@ def chance(round: int) -> Random:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nodes, Apart]]:
-    """Three nodes, and a cluster beside them."""
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nodes, Apart]]:
+    """Three nodes, and a cluster beside them; a file whose ELECTIONS are true is about members that come and go."""
+    flags = HASTY if getattr(request.module, "ELECTIONS", False) and not USUAL else ()
     tmp = tmp_path_factory.mktemp("lab")
-    with nodes(3, tmp, servers=3) as made, Apart(made.servers, tmp / "etcd", FLAGS) as cluster:
+    with nodes(3, tmp, servers=3) as made, Apart(made.servers, tmp / "etcd", flags) as cluster:
         yield made, cluster
 
 

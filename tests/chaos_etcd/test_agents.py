@@ -34,7 +34,7 @@ def newcomer(cluster: Apart, job: Job, known: list[str]) -> str:
 def test_a_node_that_is_cut_off_ends_its_workers_before_the_others_begin_and_comes_back(
     job: Make, cluster: Apart, gone: Check, round: int
 ) -> None:
-    flaps = job("1:3", LEASE)
+    flaps = job("2:3", LEASE)
     running = [flaps.start(0)]
     newcomer(cluster, flaps, [])
     running += [flaps.start(1), flaps.start(2)]

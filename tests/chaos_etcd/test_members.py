@@ -15,6 +15,7 @@ from launches import until
 Make = Callable[..., Job]
 Check = Callable[[Job], None]
 
+ELECTIONS = True
 EXIT_HOST_LOST = 75
 LEASE = 6
 """Seconds, as by default; workers without a sign of life of their node are killed when 3/4 of it are over."""
@@ -22,7 +23,7 @@ BEAT = 1.1
 """Seconds, a little more than from one sign of life to the next."""
 SHORT = 3
 """Seconds of the lease where all members are gone for longer."""
-GIVE_UP = 5
+GIVE_UP = 6
 """Seconds of --rdzv-conf join_timeout where they do not come back."""
 
 

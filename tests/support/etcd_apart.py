@@ -31,10 +31,9 @@ class Apart(Cluster):
 
     patience = 0.5
 
-    def __init__(self, machines: list[Node], folder: Path, flags: tuple[str, ...] = HASTY) -> None:
-        super().__init__(folder, len(machines))
+    def __init__(self, machines: list[Node], folder: Path, flags: tuple[str, ...] = ()) -> None:
+        super().__init__(folder, len(machines), flags=flags)
         self.machines = machines
-        self.flags = flags
 
     def host(self, index: int) -> str:
         return f"{self.machines[index].address}:2379"

@@ -19,6 +19,13 @@ class Memory:
         self.entries: dict[str, bytes] = {}
         self.alive: dict[str, float] = {}
         self.writes = 0
+        self.down = 0
+        """How many times over it is down; no lease ends meanwhile."""
+
+    def start_again(self) -> None:
+        """Be there again. Leases then run anew, as if each node had just given a sign of life."""
+        self.down -= 1
+        self.alive = dict.fromkeys(self.alive, self.world.now)
 
     def swap(self, state: bytes, token: int | None) -> bool:
         """Replace the state, if that is still its token."""
@@ -54,7 +61,7 @@ class View:
         """Whether the answer to the next swap comes back."""
 
     def _reach(self) -> Memory:
-        if not self.reachable:
+        if not self.reachable or self.memory.down:
             raise Cut("cut off")
         self.memory.expire()
         return self.memory
@@ -81,7 +88,7 @@ class LeasedView(View):
 
     def beat(self) -> None:
         """Give a sign of life, as the backend does by itself; learn from it whether the entry is gone."""
-        if self.id and self.reachable:
+        if self.id and self.reachable and not self.memory.down:
             memory = self._reach()
             known = self.id in memory.entries
             self.sent = memory.world.now if known else float("-inf")

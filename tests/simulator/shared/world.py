@@ -16,7 +16,9 @@ from launcher_core.rules.round import Limits
 from shared.backends import Memory
 from shared.member import Member
 
-FAULTS = ("crash", "cut", "cut", "hold up", "outage", "lose an answer", "lose an answer", "come", "leave")
+FAULTS = (
+    "crash", "cut", "cut", "hold up", "outage", "restart", "lose an answer", "lose an answer", "come", "leave",
+)  # fmt: skip
 CALM_AT = 40.0
 """No fault begins after so many seconds."""
 END_BY = 200.0
@@ -131,6 +133,9 @@ class World:
         elif kind == "hold up":
             one.held_up = True
             self.after(seconds, one.go_on)
+        elif kind == "restart":
+            self.memory.down += 1
+            self.after(seconds, self.memory.start_again)
         elif kind == "lose an answer":
             one.view.answered = False
         else:

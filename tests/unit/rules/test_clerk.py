@@ -9,7 +9,7 @@ import pytest
 from launcher_core.model.job import Node
 from launcher_core.model.news import Formed, News, Over, Regroup, Waiting
 from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk, Errand
-from launcher_core.rules.register import Address, Register, Terms
+from launcher_core.rules.register import Address, Register, Terms, decode_word
 from launcher_core.rules.round import Limits
 
 
@@ -106,6 +106,19 @@ def test_a_spare_waits_as_long_as_the_job_runs_and_no_longer_than_others_when_it
     assert not spare.clerk.too_late(69.0)
     assert spare.clerk.too_late(70.0)
     assert kinds(spare.look(10.0 + WAITING_EVERY)) == [Waiting]
+
+
+def test_a_node_whose_round_was_over_before_it_began_asks_again_without_being_told(desk: Desk) -> None:
+    late = Member(desk, "a", Limits(2, 2), leased=True)
+    late.join(0.0)
+    assert late.clerk.alarm > 0.0
+
+    assert late.clerk.notice(Register(heard={"a": 1})) == []  # others gather again, without it
+
+    assert late.clerk.alarm < 0.0
+    late.look(0.0)
+    assert decode_word(desk.entries["a"]).count == 2
+    assert late.clerk.alarm > 0.0
 
 
 def test_a_node_that_waits_for_rank_0_to_say_where_to_meet_is_told_so(desk: Desk) -> None:
