@@ -52,7 +52,7 @@ class Starter:
         import signal
 
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+        for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_DFL)
 
     def close(self):

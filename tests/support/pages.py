@@ -85,5 +85,6 @@ def neutral(text: str, folder: Path) -> list[str]:
     """The lines without what differs from run to run and from machine to machine."""
     text = text.replace(f"{folder}/", "").replace(f"{ROOT}/", "")
     text = re.sub(rf"\b({re.escape(socket.gethostname())}|node-\d+)\b", "NODE", text)
-    text = re.sub(r"={3,}", "===", re.sub(r"pid \d+", "pid N", text))
+    text = re.sub(r"launcher: time: .*", "launcher: time: ...", re.sub(r"pid \d+", "pid N", text))
+    text = re.sub(r"={3,}", "===", text)
     return [line.rstrip() for line in re.sub(r"in \d+\.\d+s.*", "in N s", text).splitlines()]
