@@ -132,6 +132,8 @@ class ChildFailedError(LauncherError):
         self.failures = dict(failures)
         self.root = root
         self.report = report
+        self.case: Any = None
+        """What the report was made of (rules/story), where the launcher made it."""
         super().__init__(report or f"{name} FAILED (ranks {', '.join(map(str, self.failures))})")
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -104,8 +104,8 @@ def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> d
     return carry_out(prepare(config, command), tell or Teller(sys.stderr))
 
 
-def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
-    """Run what `prepare` prepared."""
+def carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None] = lambda ending: None) -> dict[int, Any]:
+    """Run what `prepare` prepared; `heard` is told how the agent ended, before anything is made of it."""
     config = launch.config
     launch.plugins.tell = tell.line
     for notice in launch.notices:
@@ -116,6 +116,7 @@ def carry_out(launch: Prepared, tell: Teller) -> dict[int, Any]:
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
         ending = agent.run(signal_numbers(config.signals_to_handle))
+        heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
         succeeded = True
@@ -174,10 +175,11 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
 
 
 def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
-    from launcher_core.cli.report import failure_report
+    from launcher_core.cli.report import judge
+    from launcher_core.rules.story import told
 
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
-    root, text = failure_report(
+    case = judge(
         launch.command.name,
         failures,
         ending.dest,
@@ -185,10 +187,11 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         restarts=ending.agent.place.restarts if ending.agent.place else 0,
         max_restarts=launch.config.max_restarts,
         report_lines=launch.config.report_lines,
+        hung=reason if ending.agent.hung else "",
     )
-    if ending.agent.hung:
-        text = f"{reason}\n\n{text}"
-    return ChildFailedError(launch.command.name, failures, root=root, report=text)
+    error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
+    error.case = case
+    return error
 
 
 # --- choosing ---------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ def run(args: Any) -> None:
     from launcher_core import launch
 
     try:
+        report_file = _report_file(resolved.report)
         prepared = launch.prepare(resolved.config, resolved.command)
     except UsageError as error:
         raise blamed(error, resolved.origin) from error.__cause__
@@ -81,10 +82,29 @@ def run(args: Any) -> None:
     tell = Teller(sys.stderr)
     for notice in resolved.notices:
         tell.line(notice)
+    if report_file is None:
+        _carry_out(prepared, tell, resolved.exit_code)
+        return
+    with report_file.about(prepared, tell) as heard:
+        _carry_out(prepared, tell, resolved.exit_code, heard)
+
+
+def _carry_out(prepared: Any, tell: Any, exit_code: str, *heard: Any) -> None:
+    from launcher_core import launch
+
     try:
-        launch.carry_out(prepared, tell)
+        launch.carry_out(prepared, tell, *heard)
     except ChildFailedError as error:
-        if resolved.exit_code == "worker":
+        if exit_code == "worker":
             code = error.get_first_failure()[1].exitcode
             error.exit_code = code if code > 0 else 128 - code
         raise
+
+
+def _report_file(path: str) -> Any:
+    """Where the report is to be written; None for nowhere. Raises UsageError for a place that takes no file."""
+    if not path:
+        return None
+    from launcher_core.report_file import ReportFile
+
+    return ReportFile(path)

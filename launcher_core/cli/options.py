@@ -118,6 +118,8 @@ OPTIONS: tuple[Option, ...] = (
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "
             "0 leaves stderr alone.", kind="whole", metavar="N", default=20, torchrun=False),
+    _option("report", FAIL, "Write how the launch ended, and of what, to this file, as JSON.",
+            metavar="FILE", torchrun=False),
     _option("health-port", FAIL, "Answer a scheduler's probe here, by HTTP: /livez, and /readyz while the workers run.",
             metavar="[HOST:]PORT", torchrun=False),
     # --- output

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from launcher_core.model.logs import LogsDest
 from launcher_core.rules.blame import Failed, Failure, choose_root, read_failure
-from launcher_core.rules.story import report
+from launcher_core.rules.story import Case
 
 
-def failure_report(
+def judge(
     name: str,
     failures: Mapping[int, Failure],
     dest: LogsDest,
@@ -19,11 +19,12 @@ def failure_report(
     restarts: int,
     max_restarts: int,
     report_lines: int,
-) -> tuple[int, str]:
-    """(the global rank to blame, the report); `failures` by global rank, never empty."""
+    hung: str = "",
+) -> Case:
+    """The case that the report is about; `failures` by global rank, never empty."""
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
     root = choose_root(failed)
-    text = report(
+    return Case(
         name,
         failed,
         root.position,
@@ -33,8 +34,8 @@ def failure_report(
         restarts=restarts,
         max_restarts=max_restarts,
         report_lines=report_lines,
+        hung=hung,
     )
-    return failed[root.position].rank, text
 
 
 def _with_a_full_disk(failed: Failed, dest: LogsDest) -> Failed:
@@ -53,5 +54,10 @@ def _with_a_full_disk(failed: Failed, dest: LogsDest) -> Failed:
 
 def log_paths(dest: LogsDest, local_rank: int) -> list[str]:
     """The files that a worker's output was written to."""
-    paths = (dest.stdouts.get(local_rank, ""), dest.stderrs.get(local_rank, ""))
-    return [path for path in paths if path and path != "/dev/null"]
+    return [path for path in (log_file(dest.stdouts, local_rank), log_file(dest.stderrs, local_rank)) if path]
+
+
+def log_file(paths: Mapping[int, str], local_rank: int) -> str:
+    """The file that a stream of the worker was written to; "" where there is none."""
+    path = paths.get(local_rank, "")
+    return "" if path == os.devnull else path

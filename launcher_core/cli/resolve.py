@@ -39,6 +39,8 @@ class Resolved(NamedTuple):
     """Every setting by dest, in the table's order: its value in effect, and what set it."""
     notices: tuple[str, ...] = ()
     """What the user should know, one line each."""
+    report: str = ""
+    """The file for the final report as JSON; empty for none."""
 
 
 def resolve(
@@ -75,7 +77,8 @@ def resolve_args(args: Any, facts: Facts | None = None) -> Resolved:
     config = _config(settings, low, high, threads)
     notices = (*choice.notices, *_idle(settings), *_thread_notice(config), *_misspelled(facts.environ))
     origin = {option.dest: settings[option.dest] for option in OPTIONS if option.group != ASK}
-    return Resolved(config, built, settings["exit_code"].value, settings["dry_run"].value, origin | threads, notices)
+    exit_code, dry_run = settings["exit_code"].value, settings["dry_run"].value
+    return Resolved(config, built, exit_code, dry_run, origin | threads, notices, settings["report"].value or "")
 
 
 def origins(args: Any) -> dict[str, Origin]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from launcher_core.rules.blame import Failed, is_echo, seconds_text
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
@@ -17,7 +18,7 @@ TRACEBACK_LINES = 20
 MESSAGE_LINES = 5
 OTHERS = 8
 _WIDTH = 300
-_CRASH = "Fatal Python error"
+CRASH = "Fatal Python error"
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"\[[^]\s]*\.(?:cc|cpp|cu|h|hpp):\d+\] ")
 """Where in native code a message comes from: longer than the message, and of no use in one line."""
@@ -51,6 +52,35 @@ _EXIT_CODES: Mapping[int, str] = {
 }
 
 
+class Case(NamedTuple):
+    """A failed launch and the worker to blame for it: all that a report says, as text or as data."""
+
+    name: str
+    failures: Sequence[Failed]
+    root: int
+    reason: str
+    log_paths: Mapping[int, Sequence[str]]
+    hostname: str
+    restarts: int = 0
+    max_restarts: int = 0
+    report_lines: int = 20
+    hung: str = ""
+    """Why the workers were given up, where a watch did that."""
+
+    @property
+    def blamed(self) -> Failed:
+        """The failure that explains the others."""
+        return self.failures[self.root]
+
+
+def told(case: Case) -> str:
+    """The report on the case, as `report` makes it."""
+    words: dict[str, Any] = case._asdict()
+    hung = words.pop("hung")
+    text = report(**words)
+    return f"{hung}\n\n{text}" if hung else text
+
+
 def report(
     name: str,
     failures: Sequence[Failed],
@@ -71,7 +101,7 @@ def report(
     failed = failures[root]
     others = [other for position, other in enumerate(failures) if position != root]
     facts = [
-        *_grid("cause", _cause(failed)),
+        *_grid("cause", cause(failed)),
         *_grid("where", _where(failed.error)),
         *_grid("worker", [_worker(failed)]),
         *_grid("restarts", [_restarts(restarts, max_restarts)]),
@@ -85,7 +115,7 @@ def report(
     ]
     shown = _told(failed.error) if failed.error else ()
     parts = [
-        [_title(name, failed, hostname)],
+        [title(name, failed, hostname)],
         facts,
         _block("traceback", _fitted(shown)),
         _block("end of its stderr", _stderr(failed, report_lines)),
@@ -96,7 +126,7 @@ def report(
 
 def ending(exit_code: int) -> str:
     """An exit code in a word or two: "exit code 3", "SIGKILL"."""
-    return f"exit code {exit_code}" if exit_code >= 0 else _signal_name(-exit_code)
+    return f"exit code {exit_code}" if exit_code >= 0 else signal_name(-exit_code)
 
 
 def rank_list(ranks: Iterable[int]) -> str:
@@ -112,21 +142,22 @@ def rank_list(ranks: Iterable[int]) -> str:
     return f"rank {text}" if single else f"ranks {text}"
 
 
-def _title(name: str, failed: Failed, hostname: str) -> str:
+def title(name: str, failed: Failed, hostname: str) -> str:
+    """What happened, in one line."""
     if failed.stopped:
         what = "was stopped by the launcher"
-    elif failed.error and failed.error.type != _CRASH:
+    elif failed.error and failed.error.type != CRASH:
         what = f"raised {failed.error.type}"
     elif failed.exit_code < 0:
-        what = f"was ended by {_signal_name(-failed.exit_code)}"
+        what = f"was ended by {signal_name(-failed.exit_code)}"
     else:
         what = f"ended with exit code {failed.exit_code}"
     return f"{name} FAILED: rank {failed.rank} on {hostname} {what}"
 
 
-def _cause(failed: Failed) -> list[str]:
+def cause(failed: Failed) -> list[str]:
     """What the worker died of: its exception, its signal, its message, or the hint of its exit code."""
-    if failed.error and failed.error.type != _CRASH:
+    if failed.error and failed.error.type != CRASH:
         message = failed.error.message.strip()
         return _first_lines(f"{failed.error.type}: {message}" if message else failed.error.type)
     if failed.message:
@@ -137,10 +168,15 @@ def _cause(failed: Failed) -> list[str]:
 
 
 def _signal_hint(number: int) -> str:
-    name = _signal_name(number)
-    if name in _SIGNALS:
-        return f"{name} (signal {number}): {_SIGNALS[name]}"
+    name = signal_name(number)
+    if meaning(number):
+        return f"{name} (signal {number}): {meaning(number)}"
     return f"{name} (signal {number})" if name.startswith("SIG") else name
+
+
+def meaning(number: int) -> str:
+    """What it means that this signal ended a worker; "" where that is not known."""
+    return _SIGNALS.get(signal_name(number), "")
 
 
 def _exit_hint(failed: Failed) -> str:
@@ -157,12 +193,12 @@ def _exit_hint(failed: Failed) -> str:
 def _code_hint(code: int) -> str:
     if code in _EXIT_CODES:
         return _EXIT_CODES[code]
-    if code > 128 and (name := _signal_name(code - 128)).startswith("SIG"):
+    if code > 128 and (name := signal_name(code - 128)).startswith("SIG"):
         return f"how a shell reports that {name} ended a command"
     return ""
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     """The signal's name, also of real-time signals; "signal N" for a number that is none."""
     try:
         return signal.Signals(number).name
@@ -194,7 +230,7 @@ def _also(root: Failed, others: Sequence[Failed]) -> list[str]:
     """One line for each way in which others failed by themselves, the earliest first, at most OTHERS."""
     alike: dict[tuple[str, str], list[Failed]] = {}
     for other in sorted(others, key=lambda other: (other.at, other.rank)):
-        alike.setdefault((ending(other.exit_code), _NUMBER.sub("0", _said(other))), []).append(other)
+        alike.setdefault((ending(other.exit_code), _NUMBER.sub("0", said(other))), []).append(other)
     groups = list(alike.values())
     rows = [
         (rank_list(one.rank for one in ones), ending(ones[0].exit_code), _gap(root, ones), _all_said(root, ones))
@@ -208,10 +244,10 @@ def _also(root: Failed, others: Sequence[Failed]) -> list[str]:
 
 def _all_said(root: Failed, alike: Sequence[Failed]) -> str:
     """What failures that differ in numbers at most have said."""
-    said = {_said(one) for one in alike}
-    if len(said) > 1:
-        return _short(f"alike: {_said(alike[0])}", 100)
-    return "the same" if said == {_said(root)} != {""} else _short(said.pop(), 100)
+    words = {said(one) for one in alike}
+    if len(words) > 1:
+        return _short(f"alike: {said(alike[0])}", 100)
+    return "the same" if words == {said(root)} != {""} else _short(words.pop(), 100)
 
 
 def _gap(root: Failed, others: Sequence[Failed]) -> str:
@@ -220,7 +256,8 @@ def _gap(root: Failed, others: Sequence[Failed]) -> str:
     return f"{seconds_text(abs(gap))} {'later' if gap >= 0 else 'earlier'}"
 
 
-def _said(failed: Failed) -> str:
+def said(failed: Failed) -> str:
+    """The first line of what a worker said of its end."""
     text = failed.error.summary() if failed.error else failed.message.partition("\n")[0]
     return _PLACE.sub("", text, count=1)
 

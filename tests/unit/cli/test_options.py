@@ -33,7 +33,7 @@ TORCHRUN: dict[str, tuple[object, str]] = {
 """What torchrun has: default and short spelling."""
 
 OURS: dict[str, object] = {
-    "exit-code": "one", "exit-barrier-timeout": None, "policy": "", "stdin": "0", "report-lines": 20,
+    "exit-code": "one", "exit-barrier-timeout": None, "policy": "", "stdin": "0", "report-lines": 20, "report": None,
 }  # fmt: skip
 
 

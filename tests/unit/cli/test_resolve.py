@@ -90,11 +90,12 @@ def test_every_flag_arrives() -> None:
         "--signals-to-handle=sigusr1,TERM,SIGTERM", "--shutdown-timeout=5", "--virtual-local-rank",
         "--log-line-prefix-template=[${rank}] ", "--dry-run=json", "--exit-code=worker",
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
-        "--health-port=[::1]:80", "s.py",
+        "--health-port=[::1]:80", "--report=out/report.json", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
     assert (request.exit_code, request.dry_run, request.notices) == ("worker", "json", ())
+    assert request.report == "out/report.json"
     assert config.logs == LogsConfig("/logs", Std.ALL, {0: Std.OUT, 3: Std.ERR}, frozenset({0, 2}))
     assert fields(config) == {
         "min_nodes": 2, "max_nodes": 3, "nproc_per_node": 4, "logs_specs": None, "run_id": "job",

@@ -84,7 +84,7 @@ def test_the_first_word_that_is_no_option_is_the_script(
 @pytest.mark.parametrize(
     ("word", "dest"),
     [("--e=console", "event_log_handler"), ("--st=2", None), ("--std=2", "stdin"),
-     ("--rep=5", "report_lines"), ("--v", "virtual_local_rank"), ("--vers", "version"), ("--h", "help"),
+     ("--report-=5", "report_lines"), ("--v", "virtual_local_rank"), ("--vers", "version"), ("--h", "help"),
      ("--exit-c=one", "exit_code")],
 )  # fmt: skip
 def test_an_abbreviation_that_torchrun_knows_is_never_taken_by_an_option_of_ours(word: str, dest: str | None) -> None:
