@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from signal import SIGKILL
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from launcher_core.cli.report import log_file
 from launcher_core.errors import UsageError
 from launcher_core.rules.account import Job, Spent, Streams, Where, account
 from launcher_core.rules.blame import Failed, read_failure
+from launcher_core.runtime.memory import oom_kills
 from launcher_core.worker import error_file
 
 if TYPE_CHECKING:
@@ -29,12 +31,13 @@ FLAG = "--report"
 class ReportFile:
     """A place for one report."""
 
-    def __init__(self, path: str) -> None:
-        """Nothing is touched yet. Raises UsageError for a path where no file can be written."""
+    def __init__(self, path: str, oom_kills: Callable[[], int | None] = oom_kills) -> None:
+        """Nothing is touched yet; `oom_kills` asks the kernel. Raises UsageError for a path that takes no file."""
         reason = _unfit(path)
         if reason:
             raise UsageError(f"{FLAG}={path!r}: {reason}; name a file in a directory that can be written")
         self.path = os.path.realpath(path)
+        self._oom_kills = oom_kills
 
     @contextmanager
     def about(self, launch: Prepared, tell: Teller) -> Iterator[Callable[[Ending], None]]:
@@ -42,10 +45,17 @@ class ReportFile:
         with suppress(OSError):
             os.unlink(self.path)
         endings: list[Ending] = []
+        killed = self._oom_kills()
+
+        def heard(ending: Ending) -> None:
+            endings.append(ending)
+            if killed is not None and (self._oom_kills() or 0) > killed:
+                _mark(ending)
+
         began, begun = time(), monotonic()
         error: BaseException | None = None
         try:
-            yield endings.append
+            yield heard
         except BaseException as raised:
             error = raised
             raise
@@ -80,6 +90,12 @@ def document(
         _failed(ending),
         _streams(ending),
     )
+
+
+def _mark(ending: Ending) -> None:
+    """Have it known of the workers that SIGKILL ended, and not the launcher's, that memory was wanting."""
+    for failure in ending.failures.values():
+        failure.out_of_memory = failure.exitcode == -SIGKILL and not failure.stopped
 
 
 def _failed(ending: Ending | None) -> list[Failed]:

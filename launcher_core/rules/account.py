@@ -19,8 +19,8 @@ SCHEMA = 1
 """Grows when a field changes its meaning; new fields and classes may come without."""
 
 CLASSES = (
-    "exception", "exit_code", "signal", "hang", "start_failed", "rendezvous_failed", "host_lost", "other_node",
-    "stopped", "stuck", "launcher",
+    "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "host_lost",
+    "other_node", "stopped", "stuck", "launcher",
 )  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def kind(failed: Failed) -> str:
     if failed.error and failed.error.type != story.CRASH:
         return "exception"
     if failed.exit_code < 0:
-        return "signal"
+        return "out_of_memory" if failed.out_of_memory else "signal"
     missing = not failed.message and failed.exit_code in (1, 2) and no_program(failed.stderr)
     return "start_failed" if missing else "exit_code"
 
@@ -151,7 +151,7 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
         "pid": failed.pid,
         "exit_code": failed.exit_code,
         "stopped": failed.stopped,
-        "signal": _signal(number),
+        "signal": _signal(number, out_of_memory=failed.out_of_memory),
         "exception": _exception(failed.error),
         "frame": _frame(failed.error),
         "traceback": list(failed.error.lines) if failed.error else [],
@@ -185,10 +185,11 @@ def _cause_of(error: BaseException, where: Where) -> dict[str, Any]:
     }
 
 
-def _signal(number: int | None) -> dict[str, Any] | None:
+def _signal(number: int | None, *, out_of_memory: bool = False) -> dict[str, Any] | None:
     if number is None:
         return None
-    return {"number": number, "name": story.signal_name(number), "meaning": story.meaning(number) or None}
+    meaning = story.meaning(number, out_of_memory=out_of_memory)
+    return {"number": number, "name": story.signal_name(number), "meaning": meaning or None}
 
 
 def _exception(error: PythonError | None) -> dict[str, str] | None:

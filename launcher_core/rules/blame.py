@@ -60,6 +60,7 @@ class Failure(Protocol):
     stderr_tail: str
     stopped: bool
     problem: str
+    out_of_memory: bool
 
 
 class Failed(NamedTuple):
@@ -81,6 +82,8 @@ class Failed(NamedTuple):
     problem: str = ""
     seen: PythonError | None = None
     """The last exception in its output, where it ended in another way: it may have been handled."""
+    out_of_memory: bool = False
+    """Whether SIGKILL ended it while the kernel killed processes for want of memory."""
 
 
 class Root(NamedTuple):
@@ -112,6 +115,7 @@ def read_failure(rank: int, failure: Failure) -> Failed:
         error_file=failure.error_file if written else "",
         problem=failure.problem,
         seen=seen,
+        out_of_memory=failure.out_of_memory,
     )
 
 

@@ -163,19 +163,22 @@ def cause(failed: Failed) -> list[str]:
     if failed.message:
         return _first_lines(failed.message)
     if failed.exit_code < 0:
-        return [_signal_hint(-failed.exit_code)]
+        return [_signal_hint(failed)]
     return [f"exit code {failed.exit_code}: {_exit_hint(failed)}"]
 
 
-def _signal_hint(number: int) -> str:
-    name = signal_name(number)
-    if meaning(number):
-        return f"{name} (signal {number}): {meaning(number)}"
+def _signal_hint(failed: Failed) -> str:
+    number = -failed.exit_code
+    name, hint = signal_name(number), meaning(number, out_of_memory=failed.out_of_memory)
+    if hint:
+        return f"{name} (signal {number}): {hint}"
     return f"{name} (signal {number})" if name.startswith("SIG") else name
 
 
-def meaning(number: int) -> str:
+def meaning(number: int, *, out_of_memory: bool = False) -> str:
     """What it means that this signal ended a worker; "" where that is not known."""
+    if out_of_memory and number == signal.SIGKILL:
+        return "out of memory: the kernel killed processes of this launch's control group to get some"
     return _SIGNALS.get(signal_name(number), "")
 
 

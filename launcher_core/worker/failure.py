@@ -25,6 +25,9 @@ class ProcessFailure:
     wrong with its error file, in words.
     """
 
+    out_of_memory = False
+    """Whether the kernel has told that it killed processes for want of memory, and SIGKILL ended this one."""
+
     def __init__(
         self,
         local_rank: int,

@@ -48,6 +48,7 @@ def of(verdict: Case, streams: dict[int, Streams] | None = None) -> dict[str, An
         (failed(0, -11, error=CRASH), "signal"),
         (failed(0, -9), "signal"),
         (failed(0, -34), "signal"),
+        (failed(0, -9, out_of_memory=True), "out_of_memory"),
         (failed(0, 3), "exit_code"),
         (failed(0, 3, seen=ERROR), "exit_code"),
         (failed(0, 1, message="it said so"), "exit_code"),
@@ -142,6 +143,7 @@ def test_every_row_of_the_page_is_in_some_report() -> None:
     [
         [failed(0, 1, error=ERROR), failed(1, 3, 5.1)],
         [failed(2, -11, error=CRASH)],
+        [failed(2, -9, out_of_memory=True)],
         [failed(2, -9), failed(3, -15, stopped=True)],
         [failed(0, 1, message="1\n2\n3\n4\n5\n6\n7")],
         [failed(0, 127, stderr="sh: no such thing")],
