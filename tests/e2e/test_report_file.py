@@ -97,6 +97,16 @@ def test_a_program_that_cannot_be_started_is_the_launchers_own_failure(
     assert found["cause"]["rank"] is None
 
 
+def test_nodes_that_do_not_come_are_a_failed_rendezvous(launcher: Launcher, file: Path, free_port: int) -> None:
+    meet = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port}"]
+    result = launcher.run(f"--report={file}", *meet, "--rdzv-conf=join_timeout=0.5", END, "0")
+    found = read(file)
+    assert (found["outcome"], found["exit_code"], result.code) == ("failed", 1, 1)
+    assert found["cause"]["class"] == "rendezvous_failed"
+    assert found["cause"]["text"] in result.err
+    assert found["node"]["group_rank"] is None
+
+
 def test_success_is_written_too_and_replaces_what_was_there(launcher: Launcher, file: Path) -> None:
     file.write_text("of an earlier launch")
     assert launcher.run("--nproc-per-node=2", END, "0", "0", env={"PET_REPORT": str(file)}).code == 0
