@@ -165,6 +165,16 @@ def test_a_worker_that_does_not_expect_it_fails_of_it(launcher: Launcher, got: P
     assert "SIGUSR2" in result.err.partition(" FAILED: ")[2]
 
 
+def test_a_program_may_answer_with_a_code_that_has_the_job_queued_again(launcher: Launcher, got: Path) -> None:
+    script = got.parent / "preempted.sh"
+    script.write_text(f"#!/bin/sh\ntrap 'exit 75' USR1\n: >{got}/$RANK\nwhile :; do sleep 0.01; done\n")
+    script.chmod(0o755)
+    running = launcher.start(FORWARD, "--exit-code=worker", "--nproc-per-node=2", "--no-python", script)
+    all_heard(got, "")
+    running.signal(signal.SIGUSR1)
+    assert running.wait(10).code == 75
+
+
 def test_without_the_option_the_signal_kills_the_launcher_as_ever(launcher: Launcher, got: Path, gentle: Path) -> None:
     running = launcher.start("--nproc-per-node=2", gentle)
     all_heard(got, "")
