@@ -60,6 +60,17 @@ def all_heard(folder: Path, text: str, count: int = 2) -> None:
     until(lambda: heard(folder) == [text] * count, f"{count} workers have heard {text!r}")
 
 
+def fed(fifo: Path) -> bool:
+    """Whether somebody reads there, who has now got a line."""
+    try:
+        writing = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    os.write(writing, b"end\n")
+    os.close(writing)
+    return True
+
+
 def handles(running: Running, signum: int) -> bool:
     """Whether the launcher has its handlers: it has that of SIGTERM only while its loop listens."""
     lines = Path(f"/proc/{running.pid}/status").read_text().splitlines()
@@ -123,8 +134,7 @@ def test_what_a_worker_started_hears_nothing(launcher: Launcher, got: Path, tmp_
     all_heard(got, "up\n", 1)
     running.signal(signal.SIGUSR1)
     until((tmp_path / "noted").exists, "the worker has heard it")
-    with open(tmp_path / "fifo", "w") as fifo:  # its child is still there to read
-        fifo.write("end\n")
+    until(lambda: fed(tmp_path / "fifo"), "its child is still there to read")
     assert running.wait(10).code == 0
 
 
