@@ -20,11 +20,12 @@ from launcher_core.hooks.specs import POLICY_GROUP
 from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.signals import signal_numbers
+from launcher_core.rules.signals import forwarded_numbers, signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
 from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls, watches
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
+from launcher_core.runtime.signals import unharmed_by
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
@@ -73,6 +74,7 @@ class Prepared(NamedTuple):
 def prepare(config: LaunchConfig, command: Command) -> Prepared:
     """Choose and check every plugin. Raises UsageError."""
     signal_numbers(config.signals_to_handle)
+    forwarded_numbers(config.forward_signals, config.signals_to_handle)
     config = _checked(config)._replace(run_id=config.run_id or os.urandom(16).hex())
     plugins = Plugins()
     policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
@@ -106,6 +108,14 @@ def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> d
 
 def carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None] = lambda ending: None) -> dict[int, Any]:
     """Run what `prepare` prepared; `heard` is told how the agent ended, before anything is made of it."""
+    forwarded = forwarded_numbers(launch.config.forward_signals, launch.config.signals_to_handle)
+    with unharmed_by(forwarded):
+        return _carry_out(launch, tell, heard, forwarded)
+
+
+def _carry_out(
+    launch: Prepared, tell: Teller, heard: Callable[[Ending], None], forwarded: Sequence[int]
+) -> dict[int, Any]:
     config = launch.config
     launch.plugins.tell = tell.line
     for notice in launch.notices:
@@ -115,7 +125,7 @@ def carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None] = 
     succeeded = False
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
-        ending = agent.run(signal_numbers(config.signals_to_handle))
+        ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)

@@ -114,6 +114,8 @@ OPTIONS: tuple[Option, ...] = (
             kind="seconds", metavar="SECONDS", torchrun=False),
     _option("signals-to-handle", FAIL, "The signals on which the workers are stopped and the launcher ends.",
             metavar="NAME,...", default="SIGTERM,SIGINT,SIGHUP,SIGQUIT"),
+    _option("forward-signals", FAIL, "Signals that go on to this node's workers and end nothing, e.g. SIGUSR1.",
+            metavar="NAME,...", default="", torchrun=False),
     _option("exit-code", FAIL, "Exit with 1 when workers failed, or with the code of the first that did.",
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "

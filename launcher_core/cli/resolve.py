@@ -157,6 +157,7 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "duplicate_stdout_filters": lambda texts: values.line_filters("--duplicate-stdout-filters", texts),
         "duplicate_stderr_filters": lambda texts: values.line_filters("--duplicate-stderr-filters", texts),
         "signals_to_handle": values.signal_names,
+        "forward_signals": lambda text: values.forwarded_names(text, settings["signals_to_handle"].value),
         "local_addr": values.local_address,
         "stdin": lambda text: values.stdin_reader(text, workers),
         "policy": lambda text: values.names("--policy", text),
@@ -262,7 +263,7 @@ _SAME = (
     "role", "rdzv_endpoint", "rdzv_backend", "max_restarts", "monitor_interval", "start_method",
     "log_line_prefix_template", "local_addr", "event_log_handler", "signals_to_handle",
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
-    "node_rank", "exit_barrier_timeout", "stdin", "report_lines",
+    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.steps import Alarm, Hung, Rang, Signalled
+from launcher_core.rules.steps import Alarm, Forwarded, Hung, Rang, Signalled
 
 
 class Teller:
@@ -44,6 +44,8 @@ class Teller:
             return about.text
         if isinstance(about, Signalled):
             return self._signalled(about)
+        if isinstance(about, Forwarded):
+            return _forwarded(about)
         if isinstance(about, Rang):
             return _rang(about)
         if isinstance(about, Hung):
@@ -67,6 +69,13 @@ def _waiting(about: Waiting) -> str:
     left = "" if about.seconds_left is None else f"; {about.then} in {about.seconds_left:.0f} s"
     here = f": {about.have} of {span} nodes are here" if about.have else f" for {span} nodes"  # 0: nobody can say
     return f"waiting{here}; {about.detail}{left}"
+
+
+def _forwarded(about: Forwarded) -> str:
+    name = Signals(about.signum).name
+    if not about.workers:
+        return f"{name} is not passed on: no worker runs at this time"
+    return f"{name}; passed on to {about.workers} worker{'s' if about.workers > 1 else ''} (--forward-signals)"
 
 
 def _rang(about: Rang) -> str:

@@ -10,7 +10,7 @@ from launcher_core.errors import UsageError
 from launcher_core.model.logs import Std, StdChoice
 from launcher_core.model.settings import LONGEST
 from launcher_core.rules.endpoint import split_endpoint
-from launcher_core.rules.signals import signal_numbers
+from launcher_core.rules.signals import forwarded_numbers, signal_numbers
 
 
 def rdzv_conf(text: str) -> dict[str, str]:
@@ -117,6 +117,11 @@ def signal_names(text: str) -> str:
     if not numbers:
         raise UsageError(say.no_signals())
     return ",".join(dict.fromkeys(Signals(number).name for number in numbers))
+
+
+def forwarded_names(text: str, handled: str) -> str:
+    """The signals of --forward-signals in the same way, none for none. Raises UsageError, also for one of `handled`."""
+    return ",".join(dict.fromkeys(Signals(number).name for number in forwarded_numbers(text, handled)))
 
 
 def at_least(flag: str, value: int, least: int) -> int:

@@ -72,6 +72,8 @@ class LaunchConfig(NamedTuple):
     """Variables that every worker gets beside the launcher's own environment."""
     health: tuple[str, int] | None = None
     """Where a scheduler's probe may ask whether all is well: a host ("" for all addresses) and a port."""
+    forward_signals: str = ""
+    """Which signals to the launcher are passed on to its workers, without any other effect: as `signals_to_handle`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.model.value import Value
-from launcher_core.rules.steps import AgentEvent, Exited, Hung, Signalled, StartFailed
+from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, StartFailed
 from launcher_core.rules.supervise import Agent, State
 
 SCHEMA = 1
@@ -44,7 +44,7 @@ _CAUSES: dict[type, str] = {
 def entries(event: AgentEvent, before: Agent, after: Agent) -> tuple[Entry, ...]:
     """The events that a step from `before` to `after` is worth; joining and starting have their own moments."""
     found = []
-    if isinstance(event, Signalled) and before.state is not State.DONE:
+    if isinstance(event, Signalled | Forwarded) and before.state is not State.DONE:
         found.append(Entry("SIGNALLED", {"signal": event.signum}))
     if isinstance(event, Exited) and event.exit not in before.exits and event.exit in after.exits:
         exit = event.exit

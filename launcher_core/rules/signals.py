@@ -1,10 +1,12 @@
-"""Names of signals: which the user asked to have handled."""
+"""Names of signals: which the user asked to have handled, and which to have passed on to the workers."""
 
 from __future__ import annotations
 
 import signal
 
 from launcher_core.errors import UsageError
+
+HANDLE, FORWARD = "--signals-to-handle", "--forward-signals"
 
 _NEVER = {
     "SIGKILL": "cannot be handled by any program",
@@ -13,21 +15,32 @@ _NEVER = {
 }
 
 
-def signal_numbers(names: str) -> tuple[int, ...]:
+def signal_numbers(names: str, flag: str = HANDLE) -> tuple[int, ...]:
     """The signals of a comma-separated list, case-insensitive, with or without SIG. Raises UsageError."""
-    return tuple(_number(name.strip(), names) for name in names.split(",") if name.strip())
+    return tuple(_number(name.strip(), names, flag) for name in names.split(",") if name.strip())
 
 
-def _number(name: str, names: str) -> int:
+def forwarded_numbers(names: str, handled: str) -> tuple[int, ...]:
+    """The signals of --forward-signals. Raises UsageError, also for one of `handled`, which ends the job."""
+    numbers = signal_numbers(names, FORWARD)
+    both = sorted({*numbers} & {*signal_numbers(handled)}) if numbers else []
+    if both:
+        name = signal.Signals(both[0]).name
+        what = f"{name} is one of {HANDLE}={handled}, on which the job ends"
+        raise UsageError(f"{FORWARD}={names!r}: {what}; name it in one of the two only")
+    return numbers
+
+
+def _number(name: str, names: str, flag: str) -> int:
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
     known = signal.Signals.__members__.get(full)
     if known is not None and known.name not in _NEVER:
         return int(known)
     if known is not None:
-        raise UsageError(f"--signals-to-handle={names!r}: {full} {_NEVER[known.name]}; leave it out")
+        raise UsageError(f"{flag}={names!r}: {full} {_NEVER[known.name]}; leave it out")
     close = _meant(name, full)
     hint = f"did you mean {close}?" if close else "write names such as SIGTERM,SIGINT"
-    raise UsageError(f"--signals-to-handle={names!r}: there is no signal {name!r}; {hint}")
+    raise UsageError(f"{flag}={names!r}: there is no signal {name!r}; {hint}")
 
 
 def _meant(name: str, full: str) -> str:

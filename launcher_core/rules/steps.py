@@ -47,14 +47,25 @@ class Signalled(Value):
     signum: int
 
 
+class Forwarded(Value):
+    """The launcher got a signal that is for the workers, and changes nothing about the job."""
+
+    signum: int
+    workers: int = 0
+    """How many workers it is passed on to; filled in by the rules."""
+
+
 class Rang(Value):
     """An alarm's time has come."""
 
     alarm: Alarm
 
 
-EVENTS = (Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Rang)
-AgentEvent = Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung | Signalled | Rang
+EVENTS = (Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Rang)
+AgentEvent = (
+    Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
+    | Signalled | Forwarded | Rang
+)  # fmt: skip
 
 
 # --- effects --------------------------------------------------------------------------------------------
@@ -72,6 +83,13 @@ class Start(Value):
 
 class Kill(Value):
     """Send a signal to the process groups of these workers."""
+
+    signum: int
+    local_ranks: tuple[int, ...]
+
+
+class Pass(Value):
+    """Send a signal to these workers alone, not to what they started."""
 
     signum: int
     local_ranks: tuple[int, ...]
@@ -117,4 +135,4 @@ class Say(Value):
     about: Any
 
 
-Effect = Join | Start | Kill | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
+Effect = Join | Start | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say

@@ -25,10 +25,12 @@ from launcher_core.rules.steps import (
     Disarm,
     Effect,
     Exited,
+    Forwarded,
     Hung,
     Join,
     Kill,
     Leave,
+    Pass,
     Rang,
     Say,
     Signalled,
@@ -242,6 +244,13 @@ def _signal_in_stopping(agent: Agent, event: Signalled) -> Step:
     return _kill(agent, Say(event))
 
 
+def _pass_on(agent: Agent, event: Forwarded) -> Step:
+    """Any state: it is for the workers that are alive now, and said to be lost where there are none."""
+    live = tuple(sorted(agent.live))
+    said = Say(event._replace(workers=len(live)))
+    return agent, (Pass(event.signum, live), said) if live else (said,)
+
+
 def _alarm_in_stopping(agent: Agent, event: Rang) -> Step:
     if event.alarm is Alarm.GRACE and not agent.killed:
         return _kill(agent, Say(event))
@@ -300,6 +309,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         StartFailed: _ignore,
         Hung: _ignore,
         Signalled: _signal_before_start,
+        Forwarded: _pass_on,
         Rang: _ignore,
     },
     State.RUNNING: {
@@ -314,6 +324,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         StartFailed: _start_failed,
         Hung: _hung,
         Signalled: _signal_in_running,
+        Forwarded: _pass_on,
         Rang: _ignore,
     },
     State.STOPPING: {
@@ -328,6 +339,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         StartFailed: _ignore,
         Hung: _ignore,
         Signalled: _signal_in_stopping,
+        Forwarded: _pass_on,
         Rang: _alarm_in_stopping,
     },
     State.AWAITING: {
@@ -342,6 +354,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         StartFailed: _ignore,
         Hung: _ignore,
         Signalled: _signal_before_start,
+        Forwarded: _pass_on,
         Rang: _ignore,
     },
     State.FINISHING: {
@@ -356,6 +369,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         StartFailed: _ignore,
         Hung: _ignore,
         Signalled: _signal_before_start,
+        Forwarded: _pass_on,
         Rang: _alarm_at_the_barrier,
     },
     State.DONE: dict.fromkeys(EVENTS, _ignore),

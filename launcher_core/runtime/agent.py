@@ -104,15 +104,18 @@ class LocalAgent:
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
-    def run(self, signums: Iterable[int]) -> Ending:
-        """The end of the run; whatever happens, no process, thread or descriptor is left behind."""
+    def run(self, signums: Iterable[int], forwarded: Iterable[int] = ()) -> Ending:
+        """The end of the run; whatever happens, no process, thread or descriptor is left behind.
+
+        `signums` end the job, `forwarded` are for the workers.
+        """
         with ExitStack() as closing:
             for close in (self._loop.close, self._warden.close, self._close_output):
                 closing.callback(close)
             closing.callback(self._let_go, self._parts.starter.close)
             closing.callback(self._let_go, self._parts.meeting.close)
             # From here on outwards no worker is left: a signal means again what it means to this process.
-            with Signals(signums, self._loop):
+            with Signals(signums, self._loop, forwarded):
                 try:
                     self._supervise()
                 finally:
@@ -253,6 +256,9 @@ class LocalAgent:
     def _kill(self, effect: steps.Kill) -> None:
         self._group.kill(effect.signum, effect.local_ranks)
 
+    def _pass(self, effect: steps.Pass) -> None:
+        self._group.pass_on(effect.signum, effect.local_ranks)
+
     def _sweep(self, effect: steps.Sweep) -> None:
         self._stop_watching()
         for exit in self._agent.exits:
@@ -325,6 +331,7 @@ class LocalAgent:
         steps.Join: _join,
         steps.Start: _start,
         steps.Kill: _kill,
+        steps.Pass: _pass,
         steps.Sweep: _sweep,
         steps.Arm: _arm,
         steps.Disarm: _disarm,

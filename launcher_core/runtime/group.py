@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from signal import SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import Any
@@ -118,6 +119,14 @@ class Group:
         for local, child in self._children.items():
             if local not in local_ranks:
                 system.kill_group(child.pid, signum)
+
+    def pass_on(self, signum: int, local_ranks: Sequence[int]) -> None:
+        """Signal these workers alone. One that ends of it has ended by itself."""
+        for local in local_ranks:
+            child = self._children.get(local)  # there is none when the start has failed
+            if child and child.pid > 1:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(child.pid, signum)
 
     def abandon(self) -> None:
         """Kill and sweep whoever is there, whatever state it is in."""

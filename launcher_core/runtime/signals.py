@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from launcher_core.errors import UsageError
-from launcher_core.rules.steps import Signalled
+from launcher_core.rules.steps import Forwarded, Signalled
 from launcher_core.runtime import system
 from launcher_core.runtime.loop import Loop
 
@@ -23,17 +23,19 @@ from launcher_core.runtime.loop import Loop
 class Signals:
     """A context in which the given signals become Signalled events of the loop, even where they were blocked.
 
+    Those of `forwarded` become Forwarded events in the same way.
     One that comes too late to be heard by the loop is raised again when it means to this process what it did before;
     of several each is, once.
-    An ignored SIGHUP stays ignored, that is what nohup is for. An ignored SIGCHLD does not: the kernel would
-    forget how workers ended. Entering raises UsageError where that cannot be changed.
+    An ignored SIGHUP stays ignored unless it is to be forwarded, that is what nohup is for. An ignored SIGCHLD does
+    not: the kernel would forget how workers ended. Entering raises UsageError where that cannot be changed.
     The KeyboardInterrupt of a SIGINT that is not among them is raised by the loop's wait, and nowhere else: in the
     midst of a start it would lose the worker that was just started.
     """
 
-    def __init__(self, signums: Iterable[int], loop: Loop) -> None:
+    def __init__(self, signums: Iterable[int], loop: Loop, forwarded: Iterable[int] = ()) -> None:
         self._signums = frozenset(signums)
-        self._handled = set(self._signums)
+        self._forwarded = frozenset(forwarded)
+        self._handled = {*self._signums, *self._forwarded}
         self._loop = loop
         self._before: dict[int, Any] = {}
         self._blocked: set[Any] | None = None
@@ -48,13 +50,13 @@ class Signals:
         before = signal.getsignal(signal.SIGCHLD)
         if system.keep_exit_statuses():
             self._before[signal.SIGCHLD] = before
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and signal.SIGHUP not in self._forwarded:
             self._handled.discard(signal.SIGHUP)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._handled.add(signal.SIGINT)
         for signum in self._handled:
             self._before[signum] = signal.signal(signum, _nothing)
-        self._blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signums)
+        self._blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signums | self._forwarded)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,9 +76,11 @@ class Signals:
                 self._pass_on(signum)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)  # all are heard, even if the handler of one raises
 
-    def _event(self, byte: int) -> Signalled | None:
+    def _event(self, byte: int) -> Signalled | Forwarded | None:
         if byte in self._signums:
             return Signalled(byte)
+        if byte in self._forwarded:
+            return Forwarded(byte)
         if byte in self._handled:
             raise KeyboardInterrupt
         self._pass_on(byte)
@@ -89,8 +93,27 @@ class Signals:
                 os.write(self._wakeup_before, bytes((byte,)))
 
 
+@contextmanager
+def unharmed_by(signums: Iterable[int]) -> Iterator[None]:
+    """A context in which these signals do not end this process before and after its workers' time, nor at its end.
+
+    Where this process has handlers of its own they stay. In a thread that is not the main one nothing changes.
+    """
+    ends = (signal.SIG_DFL, signal.default_int_handler)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {signum: signal.getsignal(signum) for signum in signums if is_main}
+    harmful = [signum for signum, handler in before.items() if handler in ends]
+    for signum in harmful:
+        signal.signal(signum, _nothing)
+    try:
+        yield
+    finally:
+        for signum in harmful:
+            signal.signal(signum, before[signum])
+
+
 def _nothing(signum: int, frame: FrameType | None) -> None:
-    """The signal's number is already in the wake-up descriptor."""
+    """The signal's number is already in the wake-up descriptor, if anybody wants to know it."""
 
 
 def _require_exit_statuses() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from launcher_core.runtime.loop import Loop
-from launcher_core.runtime.signals import Signals
+from launcher_core.runtime.signals import Signals, unharmed_by
 
 
 class Heard(Exception):
@@ -64,6 +64,28 @@ def test_the_mask_is_what_it_was_before_even_if_a_handler_raises(heard):
         late(signal.SIGUSR1)
 
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+
+
+def test_one_that_was_for_the_workers_ends_nothing_however_late_it_comes():
+    with unharmed_by({signal.SIGUSR1}):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop = Loop()
+        with Signals({signal.SIGTERM}, loop, {signal.SIGUSR1}):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        loop.close()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_one_that_was_for_the_workers_and_came_too_late_is_heard_by_a_program_that_has_a_handler(heard):
+    with unharmed_by({signal.SIGUSR2}):
+        loop = Loop()
+        with Signals({signal.SIGTERM}, loop, {signal.SIGUSR2}):
+            os.kill(os.getpid(), signal.SIGUSR2)
+        loop.close()
+
+    assert heard == [signal.SIGUSR2]
 
 
 def test_a_signal_that_was_blocked_before_is_pending_after(heard):

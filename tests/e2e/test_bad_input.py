@@ -176,6 +176,10 @@ CASES = [
     value("--signals-to-handle=15", "'15'", "did you mean SIGTERM?"),
     value("--signals-to-handle=TERM,CHLD", "SIGCHLD comes whenever a process ends", "leave it out"),
     value("--signals-to-handle=,", "--signals-to-handle is empty", "write e.g. SIGTERM"),
+    value("--forward-signals=USR1,STOP", "SIGSTOP cannot be handled", "leave it out"),
+    value("--forward-signals=CHLD", "--forward-signals='CHLD'", "SIGCHLD comes whenever a process ends"),
+    value("--forward-signals=SIGUSR", "there is no signal 'SIGUSR'", "did you mean SIGUSR"),
+    value("--forward-signals=usr1,term", "SIGTERM is one of --signals-to-handle", "name it in one of the two only"),
     # output
     value("--redirects=4", "--redirects: '4'", "0 none, 1 stdout, 2 stderr, 3 both"),
     value("--redirects=0:3,", "--redirects: '0:3,'", "e.g. 0:3,1:2"),

@@ -189,6 +189,9 @@ class Member:
         for local in effect.local_ranks:
             self.workers[local].signal(effect.signum)
 
+    def _pass(self, effect: steps.Pass) -> None:
+        """Workers of the simulator go on whatever is passed on to them."""
+
     def _sweep(self, effect: steps.Sweep) -> None:
         for worker in self.workers:
             worker.vanish()
@@ -226,6 +229,7 @@ class Member:
         steps.Join: _join,
         steps.Start: _start,
         steps.Kill: _kill,
+        steps.Pass: _pass,
         steps.Sweep: _sweep,
         steps.Arm: _arm,
         steps.Disarm: _disarm,

@@ -77,6 +77,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "duplicate_stdout_filters": [], "duplicate_stderr_filters": [], "virtual_local_rank": False,
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
+        "forward_signals": "",
     }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def test_every_flag_arrives() -> None:
         "--signals-to-handle=sigusr1,TERM,SIGTERM", "--shutdown-timeout=5", "--virtual-local-rank",
         "--log-line-prefix-template=[${rank}] ", "--dry-run=json", "--exit-code=worker",
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
-        "--health-port=[::1]:80", "--report=out/report.json", "s.py",
+        "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -106,6 +107,7 @@ def test_every_flag_arrives() -> None:
         "duplicate_stdout_filters": ["a", "b"], "duplicate_stderr_filters": ["c"], "virtual_local_rank": True,
         "shutdown_timeout": 5.0, "logs_plugin": "mine", "node_rank": 2, "policies": ("a", "b"),
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
+        "forward_signals": "SIGUSR2,SIGHUP",
     }  # fmt: skip
 
 
@@ -297,6 +299,13 @@ def test_rendezvous_settings_that_are_no_pairs_are_refused(text: str, words: str
         ("--signals-to-handle=sigtrem",
          "--signals-to-handle='sigtrem': there is no signal 'sigtrem'; did you mean SIGTERM?"),
         ("--signals-to-handle=", "--signals-to-handle is empty; write e.g. SIGTERM,SIGINT, or leave it out"),
+        ("--forward-signals=USR1,KILL",
+         "--forward-signals='USR1,KILL': SIGKILL cannot be handled by any program; leave it out"),
+        ("--forward-signals=usr3",
+         "--forward-signals='usr3': there is no signal 'usr3'; did you mean SIGUSR2?"),
+        ("--forward-signals=HUP",
+         "--forward-signals='HUP': SIGHUP is one of --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT, on which the "
+         "job ends; name it in one of the two only"),
         ("--stdin=1", "--stdin: there is no local rank 1 on this node; its only worker has local rank 0"),
         ("--stdin=first", "--stdin='first': write the local rank that reads it, or all, or none"),
         ("--policy=a,,b", "--policy='a,,b': a name is missing; write NAME or NAME,NAME"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from signal import SIGTERM
+from signal import SIGTERM, SIGUSR1
 
 import pytest
 
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble
 from launcher_core.rules.chapters import Entry, entries, join_cause
-from launcher_core.rules.steps import AgentEvent, Exited, Hung, Signalled, StartFailed
+from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, StartFailed
 from launcher_core.rules.supervise import Agent, begin, step
 
 PLACE = Place(0, 0, 1, 0, 2, 0, 2, "127.0.0.1", 1)
@@ -49,6 +49,7 @@ def exited(local_rank: int, code: int, stopped: bool = False) -> Entry:
         (Over(False, "boom"), [stopping("over", "boom")]),
         (Trouble(OSError("gone")), [stopping("trouble", "gone")]),
         (Signalled(SIGTERM), [Entry("SIGNALLED", {"signal": 15}), stopping("signal", "signal 15")]),
+        (Forwarded(SIGUSR1), [Entry("SIGNALLED", {"signal": 10})]),
         (StartFailed(OSError("no such file")), [stopping("start_failed", "no such file"), Entry("LEAVING")]),
         (Notice("hello"), []),
         (Hung("of another round", 7), []),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGINT, SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM, SIGUSR1
 
 import pytest
 
@@ -14,10 +14,12 @@ from launcher_core.rules.steps import (
     Arm,
     Disarm,
     Exited,
+    Forwarded,
     Hung,
     Join,
     Kill,
     Leave,
+    Pass,
     Rang,
     Say,
     Signalled,
@@ -45,6 +47,7 @@ ONE_OF_EACH = (
     StartFailed(OSError("no such program")),
     Hung("no heartbeat", 0),
     Signalled(SIGTERM),
+    Forwarded(SIGUSR1),
     Rang(Alarm.GRACE),
 )
 
@@ -136,6 +139,39 @@ def test_a_signal_is_forwarded_and_a_second_one_kills_at_once():
 
     agent, effects = step(agent, Signalled(SIGINT))
     assert effects == (Say(Signalled(SIGINT)), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
+
+
+@pytest.mark.parametrize(
+    ("history", "live"),
+    [((Formed(PLACE),), (0, 1, 2)), ((Formed(PLACE), ended(1)), (0, 2)), ((Formed(PLACE), FAILED), (0, 2)),
+     ((Formed(PLACE), Signalled(SIGTERM), ended(0, 0, True)), (1, 2))],
+)  # fmt: skip
+def test_a_signal_for_the_workers_reaches_those_that_live_and_changes_nothing(history, live):
+    before, _ = after(*history)
+    agent, effects = step(before, Forwarded(SIGUSR1))
+
+    assert agent == before
+    assert effects == (Pass(SIGUSR1, live), Say(Forwarded(SIGUSR1, len(live))))
+
+
+ALL_ENDED = (Formed(PLACE), ended(0), ended(1), ended(2))
+STOPPED = (Formed(PLACE), FAILED, ended(0, -15, True), ended(2, -15, True))
+
+
+@pytest.mark.parametrize(
+    ("history", "state"),
+    [((), State.JOINING), (STOPPED, State.AWAITING), ((*STOPPED, Regroup(0, WHY, True)), State.JOINING),
+     (ALL_ENDED, State.FINISHING)],
+)  # fmt: skip
+def test_a_signal_for_the_workers_is_said_to_be_lost_where_there_are_none(history, state):
+    before, _ = after(*history)
+    assert before.state is state
+    assert step(before, Forwarded(SIGUSR1)) == (before, (Say(Forwarded(SIGUSR1, 0)),))
+
+
+def test_a_signal_for_the_workers_of_a_job_that_is_over_is_nobodys():
+    done, _ = after(Over(True, "all workers succeeded"))
+    assert step(done, Forwarded(SIGUSR1)) == (done, ())
 
 
 def test_a_signal_while_workers_are_stopped_for_a_failure_ends_the_run_as_signalled():
