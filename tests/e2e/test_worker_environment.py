@@ -37,7 +37,7 @@ def dumps(tmp_path: Path) -> Path:
 
 def starts(folder: Path) -> dict[str, Given]:
     """What each start was given, by `RANK.RESTARTS`."""
-    return {path.stem: Given(**json.loads(path.read_text())) for path in folder.iterdir()}
+    return {path.stem: Given(**json.loads(path.read_text())) for path in folder.glob("*.json")}
 
 
 def added(given: Given, inherited: dict[str, str]) -> dict[str, str]:

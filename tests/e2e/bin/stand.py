@@ -25,7 +25,7 @@ if __name__ == "__main__":
     if "--fail" in sys.argv and not pathlib.Path(sys.argv[2], "failed").exists():
         pathlib.Path(sys.argv[2], "failed").touch()
         sys.exit(3)
-    print("here", flush=True)
+    os.write(1, b"here\n")  # in one piece: print with -u writes the end of the line apart
     if "--pause" in sys.argv:
         signal.pause()
         pathlib.Path("disturbed").touch()
