@@ -255,8 +255,8 @@ class Clerk:
 
     def _with_last_word(self, register: Register, now: float) -> Register:
         word = self._word
-        if word is None or self.ended or word.count <= register.heard.get(self.me, 0):
-            return register
+        if word is None or word.say == "join" or self.ended or word.count <= register.heard.get(self.me, 0):
+            return register  # who goes asks for no place any more
         round = register.round
         for change in changes_of(word):
             round = self._applied(round, change, now)

@@ -144,7 +144,7 @@ class RegisterMeeting:
         """Look again: called by the backend, from any thread."""
         self._orders.put(_nothing)
         with self._turn:
-            self._turn.notify()
+            self._turn.notify_all()
 
     # --- the thread that talks to the backend -------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class RegisterMeeting:
         finally:
             with self._turn:
                 self._closing = True
-                self._turn.notify()
+                self._turn.notify_all()
             if not self._gave_up:
                 with suppress(LauncherError, OSError):
                     self._depart()
@@ -273,7 +273,7 @@ class RegisterMeeting:
             for one in news:
                 self._tell(one)
             if any(isinstance(one, Formed) for one in news):
-                self._turn.notify()
+                self._turn.notify_all()
         if late:
             seconds = f"{self._clerk.terms.join_timeout:g} s (--rdzv-conf join_timeout)"
             why = rounds.missing(register.round, self._clerk.terms.limits)
