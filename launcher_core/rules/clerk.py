@@ -36,6 +36,7 @@ from launcher_core.rules.round import Assign, Change, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0
+VANISHED = "the shared state has vanished"
 LAZY = 4.0
 """Seconds until what nobody waits for is written: who has come so far, for people to read."""
 BEATS = 4
@@ -394,4 +395,4 @@ class Clerk:
             return []
         self._place = None
         restart = round.restarts > place.restarts
-        return [Regroup(place.round, round.reason, restart, round.restarts, self.terms.limits.max_restarts)]
+        return [Regroup(place.round, round.reason or VANISHED, restart, round.restarts, self.terms.limits.max_restarts)]

@@ -41,6 +41,9 @@ LEAVE_WITHIN = 5.0
 UNREACHED = 20.0
 """Seconds without a connection to where a round's workers meet until a node gives up."""
 
+VANISHED = 3
+"""How often the state may be gone while workers run."""
+
 _TRANSIENT = (RendezvousConnectionError, OSError)
 
 
@@ -64,6 +67,7 @@ class RegisterMeeting:
         """Guards the clerk and `_closing`; told when a lease is to be watched, and at the end."""
         self._closing = False
         self._gave_up = False
+        self._vanished = 0
         self._lost_since: float | None = None
         """When the backend was first asked in vain, since it was last reached."""
         self._next_line = 0.0
@@ -238,6 +242,8 @@ class RegisterMeeting:
                 with self._turn:
                     call = errand.send(answer)
                 answer = getattr(self._backend, call.method)(*call.args)
+                if call.method == "get_state" and answer is None:
+                    self._check_kept()
         except StopIteration as end:
             register: Register | None = end.value
             return register
@@ -245,6 +251,16 @@ class RegisterMeeting:
             raise
         except ValueError as error:
             raise RendezvousStateError(f"{self._backend.name}: {error}") from error
+
+    def _check_kept(self) -> None:
+        """There is no state. Raises when there should have been one too often: the job would start over for ever."""
+        with self._turn:
+            self._vanished += self._clerk.holds
+        if self._vanished > VANISHED:
+            raise RendezvousStateError(
+                f"{self._backend.name}: the shared state has vanished {self._vanished} times while workers ran; see to "
+                "it that the place that --rdzv-endpoint names is kept, and is the same for all nodes"
+            )
 
     def _serve(self, number: int) -> Address:
         """Where this round's workers meet: a new, empty store, on a port that is bound once and kept."""

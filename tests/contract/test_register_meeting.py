@@ -37,6 +37,11 @@ class Memory:
         self.lost = 0
         self.away = False
 
+    def forget(self) -> None:
+        """Lose the state, as a place does that is not kept."""
+        with self._lock:
+            self.state = None
+
     def get_state(self) -> tuple[bytes, Any] | None:
         if self.away:
             raise OSError("out of reach")
@@ -222,6 +227,19 @@ def test_what_is_no_state_is_refused(register, agents, state):
 
     error = a.next(Trouble).error
     assert str(error).startswith("memory: ")
+
+
+def test_a_register_that_forgets_its_state_ends_the_launch_in_the_end(register, agents):
+    (a,) = crowd(agents, register, Limits(1, 1), "a")
+    for _ in range(3):
+        a.next(Formed)
+        register.forget()
+        assert a.next(Regroup).reason == "the shared state has vanished"
+        a.join()
+    a.next(Formed)
+    register.forget()
+
+    assert "has vanished 4 times while workers ran" in str(a.next(Trouble).error)
 
 
 def test_the_register_survives_a_round_trip(register, agents):
