@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from in_process import Distributions
 from kits import verdicts
-from launches import Launcher, until
+from launches import IN_ONE_PIECE, Launcher, until
 
 from launcher_core.hooks import specs
 
@@ -40,7 +40,7 @@ def script(tmp_path: Path) -> Script:
 
     def write(body: str) -> Path:
         path = tmp_path / "worker.py"
-        path.write_text(f"import os, sys, time\n{body}\n")
+        path.write_text(f"import os, sys, time\n{IN_ONE_PIECE}\n{body}\n")
         return path
 
     return write

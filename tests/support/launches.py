@@ -19,6 +19,8 @@ import pytest
 
 MARK = "LAUNCHER_TEST_MARK"
 DEADLINE = 60.0
+IN_ONE_PIECE = "sys.stdout.reconfigure(write_through=False, line_buffering=True)"
+"""For workers that share a stdout: the `-u` that they run with would write the end of each line apart."""
 
 
 class Result(NamedTuple):

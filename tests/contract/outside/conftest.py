@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from launches import Launcher
+from launches import IN_ONE_PIECE, Launcher
 from sites import Site, wheels
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def script(tmp_path: Path) -> Callable[[str], Path]:
 
     def write(body: str) -> Path:
         path = tmp_path / "worker.py"
-        path.write_text(f"import os, sys\n{body}\n")
+        path.write_text(f"import os, sys\n{IN_ONE_PIECE}\n{body}\n")
         return path
 
     return write
