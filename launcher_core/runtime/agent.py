@@ -19,8 +19,8 @@ from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
-from launcher_core.rules.steps import Exited, Hung, StartFailed
-from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
+from launcher_core.rules.steps import Exited, Hung, StartFailed, State
+from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
@@ -35,6 +35,7 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.looking import Looking
 
 LOOK_AGAIN_SECONDS = 0.01
 PAST = 1000
@@ -101,6 +102,7 @@ class LocalAgent:
         self._watching: list[Watch] = []
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
+        self._looking: Looking | None = None
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -253,7 +255,18 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(exit)
 
+    def _look(self, effect: steps.Look) -> None:
+        from launcher_core.runtime.looking import Looking, folder_of
+
+        base = self._agent.place.base_rank if self._agent.place else 0
+        pids = {base + local: self._group.pids[local] for local in effect.local_ranks}
+        folder = folder_of(self._group.dest) if self._parts.logs.root_log_dir else ""
+        self._looking = Looking(effect, pids, folder, self._agent.patience.look)
+        self._looking.begin(self._loop.post)
+
     def _kill(self, effect: steps.Kill) -> None:
+        if self._looking is not None:
+            self._looking.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
@@ -268,6 +281,9 @@ class LocalAgent:
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
         while self._watching:
             self._let_go(self._watching.pop(0).stop)
 
@@ -330,6 +346,7 @@ class LocalAgent:
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
+        steps.Look: _look,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,
