@@ -74,6 +74,12 @@ class LaunchConfig(NamedTuple):
     """Where a scheduler's probe may ask whether all is well: a host ("" for all addresses) and a port."""
     forward_signals: str = ""
     """Which signals to the launcher are passed on to its workers, without any other effect: as `signals_to_handle`."""
+    preempt_signal: str = ""
+    """Which signals to the launcher are the notice of a preemption: as `signals_to_handle`."""
+    preempt_file: str = ""
+    """A file that is such a notice when it appears, or is written again."""
+    on_preempt: str = ""
+    """A shell command to be run before a preempted job is stopped."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

@@ -27,6 +27,7 @@ from launcher_core.runtime import system
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group
+from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.tails import Output
@@ -35,7 +36,6 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
-    from launcher_core.runtime.looking import Looking
 
 LOOK_AGAIN_SECONDS = 0.01
 PAST = 1000
@@ -54,6 +54,7 @@ class Parts(NamedTuple):
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
+    preempted: Callable[[str, float], list[str]] = lambda notice, seconds: []
     bindings: tuple[Binding, ...] = ()
     """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
 
@@ -102,14 +103,14 @@ class LocalAgent:
         self._watching: list[Watch] = []
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
-        self._looking: Looking | None = None
+        self._last = LastHands(self._group, self._loop.post)
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
-    def run(self, signums: Iterable[int], forwarded: Iterable[int] = ()) -> Ending:
+    def run(self, signums: Iterable[int], forwarded: Iterable[int] = (), preempting: Iterable[int] = ()) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind.
 
-        `signums` end the job, `forwarded` are for the workers.
+        `signums` end the job, `forwarded` are for the workers, `preempting` say that it is preempted.
         """
         with ExitStack() as closing:
             for close in (self._loop.close, self._warden.close, self._close_output):
@@ -117,11 +118,16 @@ class LocalAgent:
             closing.callback(self._let_go, self._parts.starter.close)
             closing.callback(self._let_go, self._parts.meeting.close)
             # From here on outwards no worker is left: a signal means again what it means to this process.
-            with Signals(signums, self._loop, forwarded):
+            with Signals(signums, self._loop, forwarded, preempting):
                 try:
+                    if self._config.preempt_file:
+                        from launcher_core.runtime.preempting import PreemptFile
+
+                        closing.callback(PreemptFile(self._config.preempt_file, self._loop.post).close)
                     self._supervise()
                 finally:
                     self._door.close()
+                    self._last.close()
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
@@ -256,17 +262,20 @@ class LocalAgent:
         return Exited(exit)
 
     def _look(self, effect: steps.Look) -> None:
-        from launcher_core.runtime.looking import Looking, folder_of
+        self._last.look(effect, self._agent, keeps_files=bool(self._parts.logs.root_log_dir))
 
-        base = self._agent.place.base_rank if self._agent.place else 0
-        pids = {base + local: self._group.pids[local] for local in effect.local_ranks}
-        folder = folder_of(self._group.dest) if self._parts.logs.root_log_dir else ""
-        self._looking = Looking(effect, pids, folder, self._agent.patience.look)
-        self._looking.begin(self._loop.post)
+    def _warn(self, effect: steps.Warn) -> None:
+        from launcher_core.runtime.preempting import Errands
+
+        errands = Errands(self._parts.preempted, self._config.on_preempt, self._warden.mark)
+        self._last.warn(effect.notice, errands, self._agent.patience.grace)
+
+    def _requeue(self, effect: steps.Requeue) -> None:
+        meeting = self._parts.meeting
+        getattr(meeting, "requeue", meeting.abandon)(f"{effect.notice} on {self._node.name}")
 
     def _kill(self, effect: steps.Kill) -> None:
-        if self._looking is not None:
-            self._looking.hurry()
+        self._last.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
@@ -281,9 +290,7 @@ class LocalAgent:
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
-        if self._looking is not None:
-            self._looking.close()
-            self._looking = None
+        self._last.close()
         while self._watching:
             self._let_go(self._watching.pop(0).stop)
 
@@ -347,6 +354,8 @@ class LocalAgent:
         steps.Join: _join,
         steps.Start: _start,
         steps.Look: _look,
+        steps.Warn: _warn,
+        steps.Requeue: _requeue,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

@@ -78,6 +78,9 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
         "forward_signals": "",
+        "preempt_signal": "",
+        "preempt_file": "",
+        "on_preempt": "",
     }  # fmt: skip
 
 
@@ -91,7 +94,8 @@ def test_every_flag_arrives() -> None:
         "--signals-to-handle=sigusr1,TERM,SIGTERM", "--shutdown-timeout=5", "--virtual-local-rank",
         "--log-line-prefix-template=[${rank}] ", "--dry-run=json", "--exit-code=worker",
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
-        "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2", "s.py",
+        "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
+        "--preempt-signal=xcpu", "--preempt-file=/tmp/notice", "--on-preempt=sync", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -108,6 +112,9 @@ def test_every_flag_arrives() -> None:
         "shutdown_timeout": 5.0, "logs_plugin": "mine", "node_rank": 2, "policies": ("a", "b"),
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
         "forward_signals": "SIGUSR2,SIGHUP",
+        "preempt_signal": "SIGXCPU",
+        "preempt_file": "/tmp/notice",
+        "on_preempt": "sync",
     }  # fmt: skip
 
 
