@@ -1,0 +1,105 @@
+"""The corpus of faults: plays each and prints one table of what is true and what was reported.
+
+table.py [WORD]         play the faults whose name has the word, all when there is none
+table.py docs           play all, and write the table into docs/failures.md
+table.py torchrun PATH [WORD]   ask this torchrun instead, and keep what it said in torchrun.json
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path[:0] = [str(HERE), str(ROOT / "tests" / "support")]
+
+import peer  # noqa: E402
+from corpus import FAULTS, KNOWN  # noqa: E402
+from fault import ANY, Fault  # noqa: E402
+from stage import Stage  # noqa: E402
+from verdict import Verdict, verdict  # noqa: E402
+
+Rows = list[tuple[Fault, Verdict]]
+
+
+def play(fault: Fault, folder: Path) -> Verdict:
+    """Run one fault under our launcher."""
+    stage = Stage(fault, folder)
+    began = time.monotonic()
+    found = verdict(fault, stage.play(), stage.port)
+    return found._replace(seconds=time.monotonic() - began)
+
+
+def play_all(faults: list[Fault]) -> Iterator[tuple[Fault, Verdict]]:
+    """Run them, two at a time."""
+    with tempfile.TemporaryDirectory(prefix="faults") as tmp, ThreadPoolExecutor(2) as pool:
+        folders = [Path(tmp) / str(number) for number in range(len(faults))]
+        yield from zip(faults, pool.map(play, faults, folders), strict=True)
+
+
+def truth_of(fault: Fault) -> str:
+    return f"{rank_text(fault.truth.rank)}, {' or '.join(fault.truth.kinds)}"
+
+
+def rank_text(rank: int | None) -> str:
+    return {None: "no rank", ANY: "any rank"}.get(rank, f"rank {rank}")
+
+
+def totals(rows: Rows) -> list[str]:
+    """How many are right, in words."""
+    found = []
+    for what in ("rank", "kind", "says"):
+        right = sum(getattr(one, what) for _, one in rows)
+        name = {"rank": "rank", "kind": "class", "says": "words"}[what]
+        found.append(f"{name} right: {right} of {len(rows)} ({100 * right / len(rows):.1f} %)")
+    return found
+
+
+def show(played: Iterable[tuple[Fault, Verdict]]) -> Rows:
+    """Print each as it comes, and the totals."""
+    rows = []
+    for fault, one in played:
+        rows.append((fault, one))
+        marks = "".join(" " if right else mark for right, mark in ((one.rank, "R"), (one.kind, "C"), (one.says, "W")))
+        print(f"{marks:3}  {fault.name} ({one.seconds:.1f} s)\n       truth: {truth_of(fault)}  {fault.truth.says!r}")
+        print(f"       ours:  {rank_text(one.told_rank)}, {one.told_kind}: {one.line}", flush=True)
+    print(*totals(rows), sep="\n")
+    wrong = {fault.name for fault, one in rows if not one.right}
+    for name in sorted(wrong - set(KNOWN)):
+        print(f"wrong, and not known to be: {name}")
+    for name in sorted(set(KNOWN) & {fault.name for fault, _ in rows} - wrong):
+        print(f"right, take it out of KNOWN: {name}")
+    return rows
+
+
+def ask(torchrun: str, faults: list[Fault]) -> None:
+    """Have torchrun play the faults, one after the other, and keep what it said."""
+    version = subprocess.run([torchrun, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    for number, fault in enumerate(faults):
+        with tempfile.TemporaryDirectory(prefix="faults") as tmp:
+            found = peer.asked(fault, Path(tmp) / str(number), torchrun)
+        peer.keep(version, {fault.name: found})
+        print(f"{fault.name}: {found.text()}", flush=True)
+
+
+def main(words: list[str]) -> int:
+    if words[:1] == ["torchrun"]:
+        ask(words[1], [fault for fault in chosen(words[2:]) if fault.torchrun])
+    else:
+        show(play_all(chosen(words)))
+    return 0
+
+
+def chosen(words: list[str]) -> list[Fault]:
+    """The faults whose name has the first of the words; all when there is none."""
+    return [fault for fault in FAULTS if not words or words[0] in fault.name]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
