@@ -198,7 +198,7 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         max_restarts=launch.config.max_restarts,
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
-    )
+    )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
     error.case = case
     return error

@@ -17,6 +17,8 @@ class Alarm(Enum):
     """Workers that were sent SIGKILL should be gone."""
     BARRIER = "barrier"
     """The other nodes have had their time to finish."""
+    BACKOFF = "backoff"
+    """The pause before a restart is over."""
 
 
 # --- events: News of the meeting, and these -------------------------------------------------------------
@@ -73,6 +75,9 @@ AgentEvent = (
 
 class Join(Value):
     """Ask the meeting for a place in the next round."""
+
+    restart: bool = False
+    """Whether a failure is the reason: there may be a pause to make, until BACKOFF."""
 
 
 class Start(Value):

@@ -64,6 +64,8 @@ class Case(NamedTuple):
     restarts: int = 0
     max_restarts: int = 0
     report_lines: int = 20
+    refusal: str = ""
+    """Why the failure was not worth another start, where there was one left."""
     hung: str = ""
     """Why the workers were given up, where a watch did that."""
 
@@ -92,6 +94,7 @@ def report(
     restarts: int = 0,
     max_restarts: int = 0,
     report_lines: int = 20,
+    refusal: str = "",
 ) -> str:
     """The report as lines joined by newlines, none at the end.
 
@@ -104,7 +107,7 @@ def report(
         *_grid("cause", cause(failed)),
         *_grid("where", _where(failed.error)),
         *_grid("worker", [_worker(failed)]),
-        *_grid("restarts", [_restarts(restarts, max_restarts)]),
+        *_grid("restarts", [_restarts(restarts, max_restarts, refusal)]),
         *_grid("blamed", [reason] if others or is_echo(failed) else []),
         *_grid("note", [failed.problem] if failed.problem else []),
     ]
@@ -222,10 +225,14 @@ def _worker(failed: Failed) -> str:
     return f"rank {failed.rank} (local rank {failed.local_rank}), pid {failed.pid}, {ending(failed.exit_code)}"
 
 
-def _restarts(spent: int, allowed: int) -> str:
+def _restarts(spent: int, allowed: int, refusal: str) -> str:
     """Why there was not another one, where that is known."""
     if not allowed:
         return "none: --max-restarts is 0"
+    if refusal:
+        return f"{spent} of {allowed} spent; {refusal}"
+    if spent > allowed:
+        return f"{spent} spent; no more than {allowed} within --restart-window"
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 

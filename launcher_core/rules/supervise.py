@@ -244,6 +244,10 @@ def _signal_in_stopping(agent: Agent, event: Signalled) -> Step:
     return _kill(agent, Say(event))
 
 
+def _alarm_before_start(agent: Agent, event: Rang) -> Step:
+    return (agent, (Join(),)) if event.alarm is Alarm.BACKOFF else (agent, ())
+
+
 def _pass_on(agent: Agent, event: Forwarded) -> Step:
     """Any state: it is for the workers that are alive now, and said to be lost where there are none."""
     live = tuple(sorted(agent.live))
@@ -290,7 +294,7 @@ def _follow(agent: Agent) -> Step:
     if isinstance(agent.verdict, Over):
         return agent._replace(state=State.DONE), ()
     if isinstance(agent.verdict, Regroup):
-        return agent._replace(state=State.JOINING), (Join(),)
+        return agent._replace(state=State.JOINING), (Join(agent.verdict.restart),)
     return agent._replace(state=State.AWAITING), ()
 
 
@@ -310,7 +314,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Hung: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Rang: _ignore,
+        Rang: _alarm_before_start,
     },
     State.RUNNING: {
         Formed: _ignore,

@@ -96,6 +96,13 @@ def test_a_failed_worker_stops_the_others_and_the_meeting_is_told_at_once():
     assert agent.failures == (FAILED.exit,)
 
 
+def test_a_pause_before_a_restart_ends_with_its_alarm():
+    agent, _ = after(Formed(PLACE), FAILED, ended(0), ended(2), Regroup(0, WHY, restart=True))
+
+    assert step(agent, Rang(Alarm.BACKOFF)) == (agent, (Join(),))
+    assert step(agent, Rang(Alarm.GRACE)) == (agent, ())
+
+
 @pytest.mark.parametrize("verdict_first", [True, False])
 def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
     again = Regroup(0, WHY, restart=True)
@@ -103,7 +110,7 @@ def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
     agent, effects = after(Formed(PLACE), FAILED, *([again, *stops] if verdict_first else [*stops, again]))
 
     assert agent.state is State.JOINING
-    assert effects == ((Disarm(), Sweep(), Join()) if verdict_first else (Disarm(), Say(again), Join()))
+    assert effects == ((Disarm(), Sweep(), Join(True)) if verdict_first else (Disarm(), Say(again), Join(True)))
 
 
 def test_what_becomes_of_a_failure_is_said_as_soon_as_it_is_known():
@@ -212,7 +219,7 @@ def test_a_node_that_finished_starts_again_when_another_failed():
     again = Regroup(0, "rank 5 failed", restart=True)
     agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), again)
 
-    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join()))
+    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join(restart=True)))
 
 
 def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_heard():
