@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
@@ -125,7 +126,8 @@ def _carry_out(
     succeeded = False
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
-        ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
+        with _status_line(launch, agent):
+            ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
@@ -141,6 +143,15 @@ def _carry_out(
         _say_where_time_went(diary, tell)
         if hasattr(launch.parts.logs, "close"):
             launch.parts.logs.close(succeeded=succeeded)
+
+
+def _status_line(launch: Prepared, agent: LocalAgent) -> AbstractContextManager[object]:
+    """The line that stands in the last row of a terminal; nothing elsewhere."""
+    if launch.config.status_line != "auto" or os.environ.get("TERM", "dumb") == "dumb" or not os.isatty(2):
+        return nullcontext()
+    from launcher_core.cli.status_line import status_line
+
+    return status_line(2, agent.glance, os.path.basename(launch.command.name))
 
 
 def _say_where_output_is(launch: Prepared, ending: Ending, tell: Teller) -> None:

@@ -148,6 +148,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("log-line-prefix-template", OUTPUT, "What each line shown by --tee begins with; "
             "${role_name}, ${rank}, ${local_rank} and ${hostname} are filled in.",
             metavar="TEXT", default=""),
+    _option("status-line", OUTPUT, "Show how the launch stands in the last row of the terminal, after two seconds.",
+            choices=("auto", "off"), default="auto", torchrun=False),
     # --- how workers are started
     _option("start-method", WORKERS, "How --run-path starts its interpreters.",
             metavar="NAME", default="spawn"),

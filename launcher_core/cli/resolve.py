@@ -272,7 +272,7 @@ _SAME = (
     "role", "rdzv_endpoint", "rdzv_backend", "max_restarts", "monitor_interval", "start_method",
     "log_line_prefix_template", "local_addr", "event_log_handler", "signals_to_handle",
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
-    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals",
+    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

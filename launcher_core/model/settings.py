@@ -90,6 +90,8 @@ class LaunchConfig(NamedTuple):
     forward_signals: str = ""
     """Which signals to the launcher are passed on to its workers, without any other effect: as `signals_to_handle`."""
     retry: Retry = Retry()
+    status_line: str = "off"
+    """Whether a terminal shows how the launch stands: "auto" or "off"."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

@@ -70,6 +70,21 @@ class Ending(NamedTuple):
     """Why the last failure was not worth another start, where it was for what it is."""
 
 
+class Glance(NamedTuple):
+    """What a person would want to see at any time. Counts are None before they are known."""
+
+    state: str
+    round: int
+    nodes: int | None
+    low: int
+    high: int
+    world_size: int | None
+    restarts: int
+    max_restarts: int
+    heard: float | None
+    """When something was last read of a worker's stderr here, by the monotonic clock; None where none is read."""
+
+
 class LocalAgent:
     """Runs this node's workers, from the first join to the end of the job. One use; from one thread."""
 
@@ -166,6 +181,22 @@ class LocalAgent:
         heard = {one.local_rank: self._output.heard(one.local_rank) for one in self._workers}
         workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
         return {**facts, "health": self._health, "workers": workers}
+
+    def glance(self) -> Glance:
+        """How it stands. From any thread."""
+        agent, place = self._agent, self._agent.place
+        ages = [self._output.heard(one.local_rank) for one in self._workers]
+        return Glance(
+            agent.state.value,
+            agent.round,
+            place.group_world_size if place else None,
+            self._config.min_nodes,
+            self._config.max_nodes,
+            place.world_size if place else None,
+            place.restarts if place else 0,
+            self._config.max_restarts,
+            max((age for age in ages if age is not None), default=None),
+        )
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE

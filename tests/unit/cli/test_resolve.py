@@ -77,7 +77,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "duplicate_stdout_filters": [], "duplicate_stderr_filters": [], "virtual_local_rank": False,
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
-        "forward_signals": "", "retry": Retry(),
+        "forward_signals": "", "retry": Retry(), "status_line": "auto",
     }  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def test_every_flag_arrives() -> None:
         "--log-line-prefix-template=[${rank}] ", "--dry-run=json", "--exit-code=worker",
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
         "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
-        "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure", "s.py",
+        "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure",
+        "--status-line=off", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -109,6 +110,7 @@ def test_every_flag_arrives() -> None:
         "shutdown_timeout": 5.0, "logs_plugin": "mine", "node_rank": 2, "policies": ("a", "b"),
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
         "forward_signals": "SIGUSR2,SIGHUP", "retry": Retry(2.0, 60.0, 600.0, 10.0, True),
+        "status_line": "off",
     }  # fmt: skip
 
 
