@@ -6,8 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 
 from launcher_core.cli.say import duration
-from launcher_core.runtime.agent import Glance
 from launcher_core.runtime.bottom_line import BottomLine
+from launcher_core.runtime.standing import Glance
 
 
 def status_line(fd: int, glance: Callable[[], Glance], name: str) -> BottomLine:

@@ -36,6 +36,7 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
 PAST = 1000
@@ -68,21 +69,6 @@ class Ending(NamedTuple):
     """Where the last round's output went."""
     refusal: str = ""
     """Why the last failure was not worth another start, where it was for what it is."""
-
-
-class Glance(NamedTuple):
-    """What a person would want to see at any time. Counts are None before they are known."""
-
-    state: str
-    round: int
-    nodes: int | None
-    low: int
-    high: int
-    world_size: int | None
-    restarts: int
-    max_restarts: int
-    heard: float | None
-    """When something was last read of a worker's stderr here, by the monotonic clock; None where none is read."""
 
 
 class LocalAgent:
@@ -184,19 +170,9 @@ class LocalAgent:
 
     def glance(self) -> Glance:
         """How it stands. From any thread."""
-        agent, place = self._agent, self._agent.place
-        ages = [self._output.heard(one.local_rank) for one in self._workers]
-        return Glance(
-            agent.state.value,
-            agent.round,
-            place.group_world_size if place else None,
-            self._config.min_nodes,
-            self._config.max_nodes,
-            place.world_size if place else None,
-            place.restarts if place else 0,
-            self._config.max_restarts,
-            max((age for age in ages if age is not None), default=None),
-        )
+        from launcher_core.runtime.standing import glance
+
+        return glance(self._config, self._agent, [self._output.heard(one.local_rank) for one in self._workers])
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE

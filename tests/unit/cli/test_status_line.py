@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher_core.cli.status_line import words
-from launcher_core.runtime.agent import Glance
+from launcher_core.runtime.standing import Glance
 
 ALONE = Glance("running", 0, 1, 1, 1, 4, 0, 0, None)
 MANY = Glance("running", 3, 3, 2, 4, 24, 1, 3, 97.5)
@@ -22,8 +22,8 @@ MANY = Glance("running", 3, 3, 2, 4, 24, 1, 3, 97.5)
             id="many nodes",
         ),
         pytest.param(
-            Glance("joining", -1, None, 2, 2, None, 0, 0, None),
-            " train.py: joining | 2 nodes wanted | up 1 h 2 min ",
+            Glance("rendezvous", -1, None, 2, 2, None, 0, 0, None),
+            " train.py: rendezvous | 2 nodes wanted | up 1 h 2 min ",
             id="before the nodes have met",
         ),
         pytest.param(ALONE._replace(state="done"), "", id="over"),
