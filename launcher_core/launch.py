@@ -191,12 +191,13 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
         return {base + local: value for local, value in sorted(ending.values.items())}
     reason = agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung
     if not any(not failure.stopped for failure in ending.failures.values()) and not agent.hung:
-        raise JobFailedError(f"the job failed on another node: {reason}")
+        at = f"; what this node's workers were doing is in {agent.seen.path}" if agent.seen and agent.seen.path else ""
+        raise JobFailedError(f"the job failed on another node: {reason}{at}")
     raise _child_failed(launch, ending, base, reason)
 
 
 def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
-    from launcher_core.cli.report import judge
+    from launcher_core.cli.report import judge, stacks_of
     from launcher_core.rules.story import told
 
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
@@ -209,6 +210,7 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         max_restarts=launch.config.max_restarts,
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
+        stacks=stacks_of(ending.agent.seen),
     )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
     error.case = case

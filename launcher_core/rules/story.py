@@ -68,6 +68,8 @@ class Case(NamedTuple):
     """Why the failure was not worth another start, where there was one left."""
     hung: str = ""
     """Why the workers were given up, where a watch did that."""
+    stacks: Sequence[str] = ()
+    """What those that still ran were doing, a line for each place, and the file that has all of it."""
 
     @property
     def blamed(self) -> Failed:
@@ -95,11 +97,13 @@ def report(
     max_restarts: int = 0,
     report_lines: int = 20,
     refusal: str = "",
+    stacks: Sequence[str] = (),
 ) -> str:
     """The report as lines joined by newlines, none at the end.
 
     `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
-    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
+    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out; `stacks` say
+    what the others were doing.
     """
     failed = failures[root]
     others = [other for position, other in enumerate(failures) if position != root]
@@ -114,6 +118,7 @@ def report(
     ends = [
         *_grid("also", _also(failed, [other for other in others if not other.stopped])),
         *_stopped([other for other in others if other.stopped]),
+        *_grid("stacks", stacks),
         *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
     ]
     shown = _told(failed.error) if failed.error else ()

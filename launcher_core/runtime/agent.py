@@ -20,8 +20,8 @@ from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
-from launcher_core.rules.steps import Alarm, Exited, Hung, StartFailed
-from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
+from launcher_core.rules.steps import Alarm, Exited, Hung, StartFailed, State
+from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
@@ -36,6 +36,7 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.looking import Looking
     from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
@@ -107,6 +108,7 @@ class LocalAgent:
         self._waiting: Waiting | None = None
         self._ledger = Ledger(config.retry)
         self._refusal = ""
+        self._looking: Looking | None = None
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -271,7 +273,18 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(exit)
 
+    def _look(self, effect: steps.Look) -> None:
+        from launcher_core.runtime.looking import Looking, folder_of
+
+        base = self._agent.place.base_rank if self._agent.place else 0
+        pids = {base + local: self._group.pids[local] for local in effect.local_ranks}
+        folder = folder_of(self._group.dest) if self._parts.logs.root_log_dir else ""
+        self._looking = Looking(effect, pids, folder, self._agent.patience.look)
+        self._looking.begin(self._loop.post)
+
     def _kill(self, effect: steps.Kill) -> None:
+        if self._looking is not None:
+            self._looking.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
@@ -286,6 +299,9 @@ class LocalAgent:
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
         while self._watching:
             self._let_go(self._watching.pop(0).stop)
 
@@ -354,6 +370,7 @@ class LocalAgent:
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
+        steps.Look: _look,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from launcher_core.model.job import Command, Node, Worker
 from launcher_core.model.news import Cut, Regroup, Waiting
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.supervise import Agent, State
+from launcher_core.rules.steps import State
+from launcher_core.rules.supervise import Agent
 
 if TYPE_CHECKING:
     from launcher_core.model.logs import LogsDest
