@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from launcher_core.rules.blame import Failed, is_echo, seconds_text
+from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
@@ -152,7 +152,7 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 def title(name: str, failed: Failed, hostname: str) -> str:
     """What happened, in one line."""
-    if failed.stopped:
+    if failed.stopped and not had_raised(failed):
         what = "was stopped by the launcher"
     elif failed.error and failed.error.type != CRASH:
         what = f"raised {failed.error.type}"

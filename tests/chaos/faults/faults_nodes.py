@@ -177,6 +177,23 @@ FAULTS = (
         around=clock(1, 600),
     ),
     two(
+        "a worker of the second node is killed, one loses its connection, the others raise when they are told to stop",
+        one("signal", 3, "SIGKILL", "node1"),
+        """
+        import os, signal
+        def told(*_):
+            raise RuntimeError("step was interrupted")
+        signal.signal(signal.SIGTERM, told)
+        (peer,) = serve("ring", 1) if rank == 3 else [reach("ring")] if rank == 0 else [None]
+        all_ready()
+        if rank == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if rank == 0:
+            receive(peer)
+        wait()
+        """,
+    ),
+    two(
         "an exit code on the second node after a restart of another cause",
         one("exit_code", 3, "exit code 5", "node1"),
         """
