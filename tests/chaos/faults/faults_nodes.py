@@ -225,6 +225,7 @@ FAULTS = (
         "the node that hosts the rendezvous is gone",
         Truth(("host_lost", "node_lost"), NOBODY, "host", ""),
         WAITS,
+        options=("--rdzv-conf=join_timeout=30,last_call_timeout=0.2,host_loss_timeout=1,is_host={hosts}",),
         acts=crash(0),
         hears=(1,),
     ),

@@ -19,13 +19,16 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "support")]
 
+import page  # noqa: E402
 import peer  # noqa: E402
 from corpus import BEYOND, FAULTS, KNOWN  # noqa: E402
-from fault import ANY, Fault  # noqa: E402
+from fault import Fault  # noqa: E402
 from stage import Stage  # noqa: E402
 from verdict import Verdict, verdict  # noqa: E402
 
 Rows = list[tuple[Fault, Verdict]]
+PAGE = ROOT / "docs" / "failures.md"
+MARK = "<!-- tables: python tests/chaos/faults/table.py docs -->"
 
 
 def play(fault: Fault, folder: Path) -> Verdict:
@@ -43,33 +46,17 @@ def play_all(faults: list[Fault]) -> Iterator[tuple[Fault, Verdict]]:
         yield from zip(faults, pool.map(play, faults, folders), strict=True)
 
 
-def truth_of(fault: Fault) -> str:
-    return f"{rank_text(fault.truth.rank)}, {' or '.join(fault.truth.kinds)}"
-
-
-def rank_text(rank: int | None) -> str:
-    return {None: "no rank", ANY: "any rank"}.get(rank, f"rank {rank}")
-
-
-def totals(rows: Rows) -> list[str]:
-    """How many are right, in words."""
-    found = []
-    for what in ("rank", "kind", "says"):
-        right = sum(getattr(one, what) for _, one in rows)
-        name = {"rank": "rank", "kind": "class", "says": "words"}[what]
-        found.append(f"{name} right: {right} of {len(rows)} ({100 * right / len(rows):.1f} %)")
-    return found
-
-
 def show(played: Iterable[tuple[Fault, Verdict]]) -> Rows:
     """Print each as it comes, and the totals."""
     rows = []
     for fault, one in played:
         rows.append((fault, one))
         marks = "".join(" " if right else mark for right, mark in ((one.rank, "R"), (one.kind, "C"), (one.says, "W")))
-        print(f"{marks:3}  {fault.name} ({one.seconds:.1f} s)\n       truth: {truth_of(fault)}  {fault.truth.says!r}")
-        print(f"       ours:  {rank_text(one.told_rank)}, {one.told_kind}: {one.line}", flush=True)
-    print(*totals(rows), sep="\n")
+        print(
+            f"{marks:3}  {fault.name} ({one.seconds:.1f} s)\n       truth: {page.truth_of(fault)}  {fault.truth.says!r}"
+        )
+        print(f"       ours:  {page.rank_text(one.told_rank)}, {one.told_kind}: {one.line}", flush=True)
+    print(*page.totals(rows), sep="\n")
     wrong = {fault.name for fault, one in rows if not one.right}
     for name in sorted(wrong - set(KNOWN) - set(BEYOND)):
         print(f"wrong, and not known to be: {name}")
@@ -89,7 +76,10 @@ def ask(torchrun: str, faults: list[Fault]) -> None:
 
 
 def main(words: list[str]) -> int:
-    if words[:1] == ["torchrun"]:
+    if words[:1] == ["docs"]:
+        head = PAGE.read_text().partition(MARK)[0]
+        PAGE.write_text(head + MARK + "\n\n" + page.tables(show(play_all(list(FAULTS)))) + "\n")
+    elif words[:1] == ["torchrun"]:
         ask(words[1], [fault for fault in chosen(words[2:]) if fault.torchrun])
     else:
         show(play_all(chosen(words)))
