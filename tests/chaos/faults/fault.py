@@ -50,8 +50,6 @@ class Fault(NamedTuple):
     """The script launches by itself, from Python; there is no command line."""
     networked: bool = False
     """Nodes are network namespaces, with addresses and cables."""
-    torchrun: bool = True
-    """Whether torchrun can be asked for the same thing at all."""
 
     def text(self) -> str:
         """The script as it is written down."""

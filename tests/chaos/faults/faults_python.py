@@ -411,6 +411,24 @@ FAULTS = (
         """,
     ),
     Fault(
+        "an exception that the worker records, whose stderr is closed",
+        one("exception", 2, "ValueError: in silence"),
+        """
+        import os
+        try:
+            from launcher_core import record
+        except ImportError:
+            from torch.distributed.elastic.multiprocessing.errors import record
+        @record
+        def main():
+            raise ValueError("in silence")
+        if rank == 2:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            main()
+        wait()
+        """,
+    ),
+    Fault(
         "a traceback with a prefix on each line",
         one("exception", 1, "RuntimeError: CUDA error: device-side assert triggered"),
         """

@@ -14,12 +14,18 @@ Rows = Sequence[tuple[Fault, Verdict]]
 
 def tables(rows: Rows) -> str:
     """Totals, and a table for each group of faults."""
-    cells = peer.kept()
+    cells, recorded = peer.kept(), peer.kept("recorded")
     found = {fault.name: one for fault, one in rows}
-    parts = ["## Totals", "\n".join(["| | ours | torchrun |", "|---|---|---|", *_totals(rows, cells)])]
+    parts = [
+        "## Totals",
+        "\n".join(["| | ours | torchrun | with `@record` |", "|---|---|---|---|", *_totals(rows, cells, recorded)]),
+    ]
     for name, faults in GROUPS.items():
-        lines = [_line(fault, found[fault.name], cells.get(fault.name)) for fault in faults if fault.name in found]
-        head = ["| fault | truth | ours | first line of ours | torchrun |", "|---|---|---|---|---|"]
+        lines = [_line(one, found[one.name], cells.get(one.name), recorded.get(one.name)) for one in faults]
+        head = [
+            "| fault | truth | ours | first line of ours | torchrun | with `@record` |",
+            "|---|---|---|---|---|---|",
+        ]
         parts += [f"## {name}", "\n".join([*head, *lines])]
     return "\n\n".join(parts)
 
@@ -41,29 +47,31 @@ def totals(rows: Rows) -> list[str]:
     ]
 
 
-def _totals(rows: Rows, cells: dict[str, peer.Cell]) -> list[str]:
-    theirs = [cells[fault.name] for fault, _ in rows if fault.name in cells]
-    named = [one.cause == peer.REPORT for one in theirs]
-    return [
-        f"| rank (and node) right | {_share([one.rank for _, one in rows])} | {_share([one.rank for one in theirs])} |",
-        f"| class right | {_share([one.kind for _, one in rows])} | it has none |",
-        f"| the cause is in the report | {_share([one.says for _, one in rows])} | {_share(named)} |",
+def _totals(rows: Rows, *asked: dict[str, peer.Cell]) -> list[str]:
+    theirs = [[cells[fault.name] for fault, _ in rows if fault.name in cells] for cells in asked]
+    ranks = [_share([one.rank for one in cells]) for cells in theirs]
+    causes = [_share([one.cause == peer.REPORT for one in cells]) for cells in theirs]
+    lines = [
+        ("rank (and node) right", _share([one.rank for _, one in rows]), *ranks),
+        ("class right", _share([one.kind for _, one in rows]), *["it has none"] * len(asked)),
+        ("the cause is in the report", _share([one.says for _, one in rows]), *causes),
     ]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
 def _share(right: Sequence[bool]) -> str:
     return f"{sum(right)} of {len(right)} ({100 * sum(right) / max(1, len(right)):.1f} %)"
 
 
-def _line(fault: Fault, one: Verdict, theirs: peer.Cell | None) -> str:
+def _line(fault: Fault, one: Verdict, *theirs: peer.Cell | None) -> str:
     ours = f"{_bold(rank_text(one.told_rank), one.rank)}, {_bold(one.told_kind, one.kind)}"
     ours += "" if one.says else ", **without the words**"
-    cells = [fault.name, truth_of(fault), ours, f"`{one.line.replace('`', '')}`", _theirs(theirs)]
+    cells = [fault.name, truth_of(fault), ours, f"`{one.line.replace('`', '')}`", *map(_theirs, theirs)]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _theirs(cell: peer.Cell | None) -> str:
-    return cell.text() if cell else "was not asked"
+    return cell.text() if cell else "-"
 
 
 def _bold(text: str, right: bool) -> str:

@@ -32,6 +32,28 @@ class Cell(NamedTuple):
         return f"{'right' if self.rank else 'wrong'} ({self.line}); cause {self.cause}"
 
 
+RECORDED = '''"""Runs a script as torch's documents say that a program should be: its main has @record."""
+import runpy
+import sys
+from torch.distributed.elastic.multiprocessing.errors import record
+
+@record
+def main():
+    sys.argv.pop(0)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+main()
+'''
+
+
+def recorded(fault: Fault) -> Fault | None:
+    """The same with torch's @record around the script; None where what runs is no script."""
+    if fault.program[0] != "fault.py" or fault.api or "--no-python" in fault.options:
+        return None
+    files = (*fault.files, ("recorded.py", RECORDED))
+    return fault._replace(program=("recorded.py", *fault.program), files=files)
+
+
 def asked(fault: Fault, folder: Path, torchrun: str) -> Cell:
     """What this torchrun says of the fault."""
     stage = Stage(fault, folder, torchrun)
@@ -69,14 +91,16 @@ def _short(line: str) -> str:
     return re.sub(r"^.*\.(\w+(?:Error|Exception)\b)", r"\1", line)[:60].replace("|", "/")
 
 
-def kept() -> dict[str, Cell]:
-    """What was said when torchrun was last asked, by the fault's name."""
+def kept(how: str = "plain") -> dict[str, Cell]:
+    """What was said when torchrun was last asked, by the fault's name; `how` is plain or recorded."""
     if not KEPT.exists():
         return {}
-    return {name: Cell(**found) for name, found in json.loads(KEPT.read_text())["cells"].items()}
+    return {name: Cell(**found) for name, found in json.loads(KEPT.read_text()).get(how, {}).items()}
 
 
-def keep(version: str, cells: dict[str, Cell]) -> None:
+def keep(version: str, how: str, cells: dict[str, Cell]) -> None:
     """Keep these, beside those of other faults."""
-    found = {name: one._asdict() for name, one in {**kept(), **cells}.items()}
-    KEPT.write_text(json.dumps({"torchrun": version, "cells": found}, indent=1) + "\n")
+    found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    found = {"torchrun": version, "plain": {}, "recorded": {}} | found
+    found[how] |= {name: one._asdict() for name, one in cells.items()}
+    KEPT.write_text(json.dumps(found, indent=1) + "\n")

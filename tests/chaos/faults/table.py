@@ -65,13 +65,16 @@ def show(played: Iterable[tuple[Fault, Verdict]]) -> Rows:
     return rows
 
 
-def ask(torchrun: str, faults: list[Fault]) -> None:
+def ask(torchrun: str, how: str, faults: list[Fault]) -> None:
     """Have torchrun play the faults, one after the other, and keep what it said."""
     version = subprocess.run([torchrun, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     for number, fault in enumerate(faults):
+        played = fault if how == "plain" else peer.recorded(fault)
+        if played is None:
+            continue
         with tempfile.TemporaryDirectory(prefix="faults") as tmp:
-            found = peer.asked(fault, Path(tmp) / str(number), torchrun)
-        peer.keep(version, {fault.name: found})
+            found = peer.asked(played, Path(tmp) / str(number), torchrun)
+        peer.keep(version, how, {fault.name: found})
         print(f"{fault.name}: {found.text()}", flush=True)
 
 
@@ -80,7 +83,7 @@ def main(words: list[str]) -> int:
         head = PAGE.read_text().partition(MARK)[0]
         PAGE.write_text(head + MARK + "\n\n" + page.tables(show(play_all(list(FAULTS)))) + "\n")
     elif words[:1] == ["torchrun"]:
-        ask(words[1], [fault for fault in chosen(words[2:]) if fault.torchrun])
+        ask(words[2], words[1], chosen(words[3:]))
     else:
         show(play_all(chosen(words)))
     return 0
