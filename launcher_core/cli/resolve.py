@@ -150,6 +150,7 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "rdzv_conf": values.rdzv_conf,
         "max_restarts": lambda value: values.at_least("--max-restarts", value, 0),
         "monitor_interval": lambda value: values.interval("--monitor-interval", value),
+        "hang_timeout": lambda value: values.duration("--hang-timeout", value),
         "report_lines": lambda value: values.at_least("--report-lines", value, 0),
         "redirects": lambda text: values.streams("--redirects", text, workers),
         "tee": lambda text: values.streams("--tee", text, workers),
@@ -263,7 +264,7 @@ _SAME = (
     "role", "rdzv_endpoint", "rdzv_backend", "max_restarts", "monitor_interval", "start_method",
     "log_line_prefix_template", "local_addr", "event_log_handler", "signals_to_handle",
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
-    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals",
+    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "hang_timeout", "hang_action",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

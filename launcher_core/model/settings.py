@@ -74,6 +74,10 @@ class LaunchConfig(NamedTuple):
     """Where a scheduler's probe may ask whether all is well: a host ("" for all addresses) and a port."""
     forward_signals: str = ""
     """Which signals to the launcher are passed on to its workers, without any other effect: as `signals_to_handle`."""
+    hang_timeout: float = 300.0
+    """How long no worker of a node may make progress before that is a hang; 0 does not look."""
+    hang_action: str = "report"
+    """What becomes of a hang: "report", "restart" or "stop"."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

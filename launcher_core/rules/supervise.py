@@ -34,6 +34,7 @@ from launcher_core.rules.steps import (
     Rang,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
     Sweep,
@@ -72,7 +73,8 @@ class Agent(Value):
     exits: tuple[WorkerExit, ...] = ()
     """How workers of the current round ended, in the order seen."""
     hung: str = ""
-    """Why a group with no failed worker was given up, as its watch said."""
+    """Why a group with no failed worker was given up, as its watch said; and the local ranks that it named."""
+    hung_ranks: tuple[int, ...] = ()
     verdict: Regroup | Over | None = None
     signal: int | None = None
     error: Exception | None = None
@@ -128,6 +130,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         live=frozenset(range(agent.local_world_size)),
         exits=(),
         hung="",
+        hung_ranks=(),
         verdict=None,
         killed=False,
     )
@@ -154,7 +157,12 @@ def _worker_stopped(agent: Agent, event: Exited) -> Step:
 def _hung(agent: Agent, event: Hung) -> Step:
     if event.round != agent.round:
         return agent, ()
-    return _stop(agent._replace(hung=event.reason), SIGTERM, TellFailed(agent.round, event.reason), Say(event))
+    agent = agent._replace(hung=event.reason, hung_ranks=event.local_ranks)
+    return _stop(agent, SIGTERM, TellFailed(agent.round, event.reason, event.final), Say(event))
+
+
+def _stalled(agent: Agent, event: Stalled) -> Step:
+    return (agent, (Say(event),)) if event.round == agent.round else (agent, ())
 
 
 def _start_failed(agent: Agent, event: StartFailed) -> Step:
@@ -308,6 +316,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Rang: _ignore,
@@ -323,6 +332,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_ended,
         StartFailed: _start_failed,
         Hung: _hung,
+        Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
         Rang: _ignore,
@@ -338,6 +348,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_in_stopping,
         Forwarded: _pass_on,
         Rang: _alarm_in_stopping,
@@ -353,6 +364,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Rang: _ignore,
@@ -368,6 +380,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Rang: _alarm_at_the_barrier,

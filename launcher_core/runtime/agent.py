@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
-from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
+from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
-from launcher_core.model.news import Cut, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
-from launcher_core.rules.steps import Exited, Hung, StartFailed
+from launcher_core.rules.steps import Exited, Stalled, StartFailed
 from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
@@ -31,6 +31,7 @@ from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
+from launcher_core.runtime.watching import Late, StartedGroup, Watching
 from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class Parts(NamedTuple):
     meeting: Meeting
     starter: Starter
     logs: LogsSpecs
-    watches: tuple[Watch, ...] = ()
+    watches: Sequence[Any] = ()
+    """Watches, each with the method `attach`."""
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
     bindings: tuple[Binding, ...] = ()
     """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
+    late_watch: Late | None = None
 
 
 class Ending(NamedTuple):
@@ -98,7 +101,7 @@ class LocalAgent:
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
-        self._watching: list[Watch] = []
+        self._watching = Watching(self._loop, parts.watches, parts.late_watch, lambda text: tell(Notice(text)))
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
         self._door = Door(self._loop, self._facts)
@@ -121,7 +124,7 @@ class LocalAgent:
                 finally:
                     self._door.close()
                     if self._group.pids:
-                        self._stop_watching()
+                        self._watching.stop(self._let_go)
                     self._group.abandon()
             return Ending(self._agent, self._group.values, self._failures, self._group.dest)
 
@@ -160,7 +163,7 @@ class LocalAgent:
         facts = standing(self._config, self._command, self._node, agent, self._past, self._waiting)
         heard = {one.local_rank: self._output.heard(one.local_rank) for one in self._workers}
         workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
-        return {**facts, "health": self._health, "workers": workers}
+        return {**facts, "hang": self._watching.facts(), "health": self._health, "workers": workers}
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE
@@ -228,9 +231,8 @@ class LocalAgent:
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
-        for watch in self._parts.watches:
-            self._watching.append(watch)
-            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason, place.round)))
+        scene = StartedGroup(place, self._workers, self._group.dest, self._output.heard, self._loop.post)
+        self._watching.start(scene, self._group.pids)
 
     def _prefix(self, worker: Worker) -> bytes:
         names = {
@@ -260,16 +262,12 @@ class LocalAgent:
         self._group.pass_on(effect.signum, effect.local_ranks)
 
     def _sweep(self, effect: steps.Sweep) -> None:
-        self._stop_watching()
+        self._watching.stop(self._let_go)
         for exit in self._agent.exits:
             if exit.code != 0:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
-
-    def _stop_watching(self) -> None:
-        while self._watching:
-            self._let_go(self._watching.pop(0).stop)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(
@@ -298,8 +296,8 @@ class LocalAgent:
         spent = self._agent.place.restarts if self._agent.place else 0
         verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
         reason = f"{effect.reason} on {self._node.name}{self._because(first)}"
-        if verdict == "stop":
-            reason = f"{reason}; a policy decided not to restart"
+        if verdict == "stop" or effect.final:
+            reason = reason if effect.final else f"{reason}; a policy decided not to restart"
             self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
@@ -325,6 +323,8 @@ class LocalAgent:
             self._past.append(effect.about)
         elif isinstance(effect.about, Waiting):
             self._waiting = effect.about
+        elif isinstance(effect.about, Stalled):
+            self._watching.told(effect.about)
         self._tell(effect.about)
 
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
