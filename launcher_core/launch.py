@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
@@ -133,7 +134,8 @@ def _carry_out(
     succeeded = False
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
-        ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
+        with _status_line(launch, agent):
+            ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
@@ -149,6 +151,15 @@ def _carry_out(
         _say_where_time_went(diary, tell)
         if hasattr(launch.parts.logs, "close"):
             launch.parts.logs.close(succeeded=succeeded)
+
+
+def _status_line(launch: Prepared, agent: LocalAgent) -> AbstractContextManager[object]:
+    """The line that stands in the last row of a terminal; nothing elsewhere."""
+    if launch.config.status_line != "auto" or os.environ.get("TERM", "dumb") == "dumb" or not os.isatty(2):
+        return nullcontext()
+    from launcher_core.cli.status_line import status_line
+
+    return status_line(2, agent.glance, os.path.basename(launch.command.name))
 
 
 def _say_where_output_is(launch: Prepared, ending: Ending, tell: Teller) -> None:
@@ -188,12 +199,13 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
         return {base + local: value for local, value in sorted(ending.values.items())}
     reason = agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung
     if not any(not failure.stopped for failure in ending.failures.values()) and not agent.hung:
-        raise JobFailedError(f"the job failed on another node: {reason}")
+        at = f"; what this node's workers were doing is in {agent.seen.path}" if agent.seen and agent.seen.path else ""
+        raise JobFailedError(f"the job failed on another node: {reason}{at}")
     raise _child_failed(launch, ending, base, reason)
 
 
 def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
-    from launcher_core.cli.report import judge
+    from launcher_core.cli.report import judge, stacks_of
     from launcher_core.rules.story import told
 
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
@@ -206,8 +218,9 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         max_restarts=launch.config.max_restarts,
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
+        stacks=stacks_of(ending.agent.seen),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
-    )
+    )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
     error.case = case
     return error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from launcher_core.model.logs import LogsDest
 from launcher_core.rules.blame import Failed, Failure, Root, choose_root, read_failure
+from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case
 
 
@@ -21,6 +22,7 @@ def judge(
     report_lines: int,
     hung: str = "",
     hung_ranks: Collection[int] = (),
+    stacks: Sequence[str] = (),
 ) -> Case:
     """The case that the report is about; `failures` by global rank, never empty."""
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
@@ -39,7 +41,15 @@ def judge(
         max_restarts=max_restarts,
         report_lines=report_lines,
         hung=hung,
+        stacks=stacks,
     )
+
+
+def stacks_of(seen: Looked | None) -> list[str]:
+    """What the workers that were stopped had been doing, for people."""
+    if seen is None or not seen.lines:
+        return []
+    return [*seen.lines, *([f"all of it: {seen.path}"] if seen.path else [])]
 
 
 def _with_a_full_disk(failed: Failed, dest: LogsDest) -> Failed:

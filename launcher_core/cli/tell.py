@@ -36,7 +36,8 @@ class Teller:
         if isinstance(about, Waiting):
             return _waiting(about)
         if isinstance(about, Regroup):
-            count = f"restart {about.restarts} of {about.max_restarts}"
+            within = about.restarts <= about.max_restarts  # else older ones count no more
+            count = f"restart {about.restarts}{f' of {about.max_restarts}' if within else ''}"
             return f"{about.reason}; {count if about.restart else 'regrouping, which costs no restart'}"
         if isinstance(about, Cut):
             return f"{about.reason}; trying to reach it again"

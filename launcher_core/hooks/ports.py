@@ -210,8 +210,11 @@ class Meeting(Protocol):
     def join(self, node: Node) -> None:
         """Ask for a place in the next round."""
 
-    def failed(self, round: int, reason: str) -> None:
-        """This node's workers failed in that round."""
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
+        """This node's workers failed in that round; so many of the restarts that were spent count no more.
+
+        `forgiven` is given with --restart-window only.
+        """
 
     def finished(self, round: int) -> None:
         """This node's workers all succeeded in that round."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.model.value import Value
-from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, Stalled, StartFailed
-from launcher_core.rules.supervise import Agent, State
+from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, Stalled, StartFailed, State
+from launcher_core.rules.supervise import Agent
 
 SCHEMA = 1
 """Of the fields of the launcher's own events: a new number when one goes away or changes its meaning."""

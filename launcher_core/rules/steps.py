@@ -8,15 +8,30 @@ from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble
 from launcher_core.model.value import Value
 
 
+class State(Enum):
+    """Where the agent is in the life of its worker group."""
+
+    JOINING = "joining"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    AWAITING = "awaiting"
+    FINISHING = "finishing"
+    DONE = "done"
+
+
 class Alarm(Enum):
     """The agent's alarms, each armed at most once at a time."""
 
+    LOOK = "look"
+    """Workers that are to be stopped have been looked at for as long as that may take."""
     GRACE = "grace"
     """Workers that were asked to stop have had their time."""
     REAP = "reap"
     """Workers that were sent SIGKILL should be gone."""
     BARRIER = "barrier"
     """The other nodes have had their time to finish."""
+    BACKOFF = "backoff"
+    """The pause before a restart is over."""
 
 
 # --- events: News of the meeting, and these -------------------------------------------------------------
@@ -71,17 +86,29 @@ class Forwarded(Value):
     """How many workers it is passed on to; filled in by the rules."""
 
 
+class Looked(Value):
+    """What the workers of a round that is to be stopped were doing."""
+
+    round: int
+    lines: tuple[str, ...] = ()
+    """In a few lines; workers that do the same are one."""
+    path: str = ""
+    """The file that has their stacks; empty when there is none."""
+
+
 class Rang(Value):
     """An alarm's time has come."""
 
     alarm: Alarm
 
 
-EVENTS = (Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Rang,
-          Stalled)  # fmt: skip
+EVENTS = (
+    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Looked, Rang,
+    Stalled,
+)  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Rang | Stalled
+    | Signalled | Forwarded | Looked | Rang | Stalled
 )  # fmt: skip
 
 
@@ -91,11 +118,23 @@ AgentEvent = (
 class Join(Value):
     """Ask the meeting for a place in the next round."""
 
+    restart: bool = False
+    """Whether a failure is the reason: there may be a pause to make, until BACKOFF."""
+
 
 class Start(Value):
     """Start the whole group."""
 
     place: Place
+
+
+class Look(Value):
+    """See what these workers are doing, and answer with Looked."""
+
+    round: int
+    local_ranks: tuple[int, ...]
+    reason: str
+    """Why they are to be stopped."""
 
 
 class Kill(Value):
@@ -154,4 +193,4 @@ class Say(Value):
     about: Any
 
 
-Effect = Join | Start | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
+Effect = Join | Start | Look | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say

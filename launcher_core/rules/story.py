@@ -64,8 +64,12 @@ class Case(NamedTuple):
     restarts: int = 0
     max_restarts: int = 0
     report_lines: int = 20
+    refusal: str = ""
+    """Why the failure was not worth another start, where there was one left."""
     hung: str = ""
     """Why the workers were given up, where a watch did that."""
+    stacks: Sequence[str] = ()
+    """What those that still ran were doing, a line for each place, and the file that has all of it."""
 
     @property
     def blamed(self) -> Failed:
@@ -92,11 +96,14 @@ def report(
     restarts: int = 0,
     max_restarts: int = 0,
     report_lines: int = 20,
+    refusal: str = "",
+    stacks: Sequence[str] = (),
 ) -> str:
     """The report as lines joined by newlines, none at the end.
 
     `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
-    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
+    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out; `stacks` say
+    what the others were doing.
     """
     failed = failures[root]
     others = [other for position, other in enumerate(failures) if position != root]
@@ -104,13 +111,14 @@ def report(
         *_grid("cause", cause(failed)),
         *_grid("where", _where(failed.error)),
         *_grid("worker", [_worker(failed)]),
-        *_grid("restarts", [_restarts(restarts, max_restarts)]),
+        *_grid("restarts", [_restarts(restarts, max_restarts, refusal)]),
         *_grid("blamed", [reason] if others or is_echo(failed) else []),
         *_grid("note", [failed.problem] if failed.problem else []),
     ]
     ends = [
         *_grid("also", _also(failed, [other for other in others if not other.stopped])),
         *_stopped([other for other in others if other.stopped]),
+        *_grid("stacks", stacks),
         *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
     ]
     shown = _told(failed.error) if failed.error else ()
@@ -222,10 +230,14 @@ def _worker(failed: Failed) -> str:
     return f"rank {failed.rank} (local rank {failed.local_rank}), pid {failed.pid}, {ending(failed.exit_code)}"
 
 
-def _restarts(spent: int, allowed: int) -> str:
+def _restarts(spent: int, allowed: int, refusal: str) -> str:
     """Why there was not another one, where that is known."""
     if not allowed:
         return "none: --max-restarts is 0"
+    if refusal:
+        return f"{spent} of {allowed} spent; {refusal}"
+    if spent > allowed:
+        return f"{spent} spent; no more than {allowed} within --restart-window"
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 

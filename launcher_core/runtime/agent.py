@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
@@ -19,8 +19,9 @@ from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
-from launcher_core.rules.steps import Exited, Stalled, StartFailed
-from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
+from launcher_core.rules.retry import Broke, Ledger, broke_of
+from launcher_core.rules.steps import Alarm, Exited, Stalled, StartFailed, State
+from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
@@ -36,6 +37,8 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.looking import Looking
+    from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
 PAST = 1000
@@ -68,6 +71,8 @@ class Ending(NamedTuple):
     failures: Mapping[int, ProcessFailure]
     dest: LogsDest
     """Where the last round's output went."""
+    refusal: str = ""
+    """Why the last failure was not worth another start, where it was for what it is."""
 
 
 class LocalAgent:
@@ -104,6 +109,9 @@ class LocalAgent:
         self._watching = Watching(self._loop, parts.watches, parts.late_watch, lambda text: tell(Notice(text)))
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
+        self._ledger = Ledger(config.retry)
+        self._refusal = ""
+        self._looking: Looking | None = None
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -124,9 +132,9 @@ class LocalAgent:
                 finally:
                     self._door.close()
                     if self._group.pids:
-                        self._watching.stop(self._let_go)
+                        self._stop_watching()
                     self._group.abandon()
-            return Ending(self._agent, self._group.values, self._failures, self._group.dest)
+            return Ending(self._agent, self._group.values, self._failures, self._group.dest, self._refusal)
 
     def _supervise(self) -> None:
         self._open_door()
@@ -165,6 +173,12 @@ class LocalAgent:
         workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
         return {**facts, "hang": self._watching.facts(), "health": self._health, "workers": workers}
 
+    def glance(self) -> Glance:
+        """How it stands. From any thread."""
+        from launcher_core.runtime.standing import glance
+
+        return glance(self._config, self._agent, [self._output.heard(one.local_rank) for one in self._workers])
+
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE
 
@@ -190,6 +204,11 @@ class LocalAgent:
     # --- effects ----------------------------------------------------------------------------------------
 
     def _join(self, effect: steps.Join) -> None:
+        pause = self._ledger.pause(monotonic()) if effect.restart else 0.0
+        if pause:
+            self._loop.arm(steps.Rang(Alarm.BACKOFF), pause)
+            self._tell(Notice(f"starting again in {pause:g} s (--restart-backoff)"))
+            return
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
@@ -202,6 +221,7 @@ class LocalAgent:
     def _start(self, effect: steps.Start) -> None:
         place = effect.place
         self._diary.formed(place)
+        self._ledger.formed(place.restarts, monotonic())
         self._workers = workers(place, self._config.nproc_per_node)
         self._failures = {}
         try:
@@ -255,19 +275,36 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(exit)
 
+    def _look(self, effect: steps.Look) -> None:
+        from launcher_core.runtime.looking import Looking, folder_of
+
+        base = self._agent.place.base_rank if self._agent.place else 0
+        pids = {base + local: self._group.pids[local] for local in effect.local_ranks}
+        folder = folder_of(self._group.dest) if self._parts.logs.root_log_dir else ""
+        self._looking = Looking(effect, pids, folder, self._agent.patience.look)
+        self._looking.begin(self._loop.post)
+
     def _kill(self, effect: steps.Kill) -> None:
+        if self._looking is not None:
+            self._looking.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
         self._group.pass_on(effect.signum, effect.local_ranks)
 
     def _sweep(self, effect: steps.Sweep) -> None:
-        self._watching.stop(self._let_go)
+        self._stop_watching()
         for exit in self._agent.exits:
             if exit.code != 0:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
+
+    def _stop_watching(self) -> None:
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
+        self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(
@@ -295,22 +332,28 @@ class LocalAgent:
         }
         spent = self._agent.place.restarts if self._agent.place else 0
         verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
-        reason = f"{effect.reason} on {self._node.name}{self._because(first)}"
-        if verdict == "stop" or effect.final:
-            reason = reason if effect.final else f"{reason}; a policy decided not to restart"
+        broke = self._broke(first)
+        reason = f"{effect.reason} on {self._node.name}{': ' if broke.summary else ''}{broke.summary}"
+        left = self._config.max_restarts - spent + self._ledger.forgiven(monotonic())
+        self._refusal = self._ledger.refusal(broke) if left > 0 and not effect.final else ""
+        why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
+        if why_not or effect.final:
+            reason = f"{reason}; {why_not}" if why_not else reason
             self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
-            self._parts.meeting.failed(effect.round, reason)
+            forgiven = self._ledger.forgiven(monotonic())
+            self._parts.meeting.failed(effect.round, reason, *([forgiven] if forgiven else []))
 
-    def _because(self, exit: WorkerExit | None) -> str:
-        """The exception of a failed worker, as an addition to a sentence; "" where it left none."""
+    def _broke(self, exit: WorkerExit | None) -> Broke:
+        """How the group failed, as far as it says of what is worth another start."""
+        uptime = self._ledger.uptime(monotonic())
         if exit is None or exit.code < 0:
-            return ""
+            return Broke(uptime=uptime)
         from launcher_core.rules.blame import read_failure
 
-        error = read_failure(exit.local_rank, self._failure(exit)).error
-        return f": {error.summary()}" if error else ""
+        failed = read_failure(exit.local_rank, self._failure(exit))
+        return broke_of(failed.error, failed.stderr, uptime)
 
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
@@ -321,6 +364,7 @@ class LocalAgent:
     def _say(self, effect: steps.Say) -> None:
         if isinstance(effect.about, Regroup | Cut):
             self._past.append(effect.about)
+            self._ledger.heard(effect.about, monotonic())
         elif isinstance(effect.about, Waiting):
             self._waiting = effect.about
         elif isinstance(effect.about, Stalled):
@@ -330,6 +374,7 @@ class LocalAgent:
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
+        steps.Look: _look,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

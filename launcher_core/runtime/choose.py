@@ -49,7 +49,20 @@ def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Pl
         plugins.notices.append(f"{assigners[0].found} assigns no ranks: {chosen.found} does it by itself")
     if hasattr(made, "get_state") and hasattr(made, "set_state"):
         return _over_register(made, params, store or _store(params, plugins))
-    return _as_meeting(made, config, chosen)
+    meeting = _as_meeting(made, config, chosen)
+    if config.retry.window is not None:
+        _check_window(meeting, chosen)
+    return meeting
+
+
+def _check_window(meeting: Meeting, chosen: Plugin) -> None:
+    """Raise UsageError when the meeting is a plugin's own that knows nothing of restarts which count no more."""
+    import inspect
+
+    try:
+        inspect.signature(meeting.failed).bind(0, "", 0)
+    except TypeError:
+        raise UsageError(f"--restart-window: {chosen.found} takes no account of it; leave it out") from None
 
 
 def _check_elastic(config: LaunchConfig, chosen: Plugin, capabilities: Capability) -> None:

@@ -85,12 +85,11 @@ class HangWatch:
         """Tell of the verdict, or give the group up."""
         local = {rank: local for local, rank in scene.ranks.items()}
         ranks = [local[rank] for rank in verdict.ranks]
-        path = keep(scene.dest, self._log_dir, [verdict.text, *verdict.details])
         text = f"hang: {verdict.text}"
-        if self._action != "report":
-            where = f"; stacks in {path}" if path else ""
-            scene.give_up(f"{text}{where}", ranks, restart=self._action == "restart")
+        if self._action != "report":  # the stacks are looked at once more, before the workers are stopped
+            scene.give_up(text, ranks, restart=self._action == "restart")
             return
+        path = keep(scene.dest, self._log_dir, [verdict.text, *verdict.details])
         shown = [f"stacks: {path}"] if path else list(verdict.details[:MOST_SHOWN])
         hint = "nothing is done about it (--hang-action=report); --hang-timeout says how long to wait"
         scene.report(text, ranks, [*shown, hint])

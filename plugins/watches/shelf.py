@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from launcher_core.model.logs import LogsDest
+from launcher_core.runtime.looking import folder_of
 
 NAME = "hang_stacks.txt"
 
@@ -27,12 +28,11 @@ def _size(path: str) -> int:
 
 def keep(dest: LogsDest, log_dir: str, lines: Sequence[str]) -> str:
     """Add the lines to a file beside the workers' own, if those are kept; its path, "" for none."""
-    paths = {*dest.stdouts.values(), *dest.stderrs.values()} - {"", os.devnull}
-    if not paths and log_dir and log_dir != os.devnull:
-        paths = set(dest.error_files.values())
-    if not paths:
+    folder = folder_of(dest._replace(error_files={}))
+    if not folder and log_dir and log_dir != os.devnull:
+        folder = folder_of(dest)
+    if not folder:
         return ""
-    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     path = os.path.join(folder, NAME)
     with suppress(OSError), open(path, "a", encoding="utf-8") as file:
         file.write("\n".join([*lines, "", ""]))

@@ -80,9 +80,16 @@ def test_a_hang_may_end_the_job_whatever_restarts_are_left(launcher: Launcher, t
     result = running.wait()
     cause = json.loads((tmp_path / "report.json").read_text())["cause"]
     assert (result.code, cause["class"], cause["rank"], cause["pid"]) == (1, "hang", 1, worker)
-    (stacks,) = tmp_path.rglob("hang_stacks.txt")
+    assert f"hang: rank 1 (pid {worker}) has been stopped (state T) for" in cause["title"]
+    (stacks,) = tmp_path.rglob("stacks.txt")
     assert "\nrank 0: in main, wait_together.py" in stacks.read_text()
-    assert str(stacks) in result.err.replace("/private", "")
+
+
+def test_the_stacks_are_put_beside_the_logs(launcher: Launcher, tmp_path: Path) -> None:
+    running = launcher.start("--nproc-per-node=2", "--hang-timeout=1", "--log-dir=logs", "--tee=3", WAIT)
+    until(lambda: "hang_stacks.txt" in running.err, "the hang is told")
+    (stacks,) = tmp_path.rglob("hang_stacks.txt")
+    assert "\nranks 0-1: in main, wait_together.py" in stacks.read_text()
 
 
 def test_the_work_of_a_program_behind_a_shell_is_seen(launcher: Launcher) -> None:
