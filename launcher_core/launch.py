@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
@@ -30,7 +31,14 @@ from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
-from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls, watches
+from launcher_core.runtime.choose import (
+    choose_meeting,
+    choose_recorders,
+    choose_starter,
+    late_watch,
+    policy_calls,
+    watches,
+)
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
 from launcher_core.runtime.signals import unharmed_by
@@ -107,6 +115,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
         watches(policies, config),
         *policy_calls(policies),
         bindings=bindings,
+        late_watch=late_watch(config, plugins),
     )
     return Prepared(config, command, node, parts, recorders, plugins, (*plugins.notices, *notices))
 
@@ -133,7 +142,8 @@ def _carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None]) 
     succeeded = False
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
-        ending = agent.run(signal_numbers(config.signals_to_handle), *_signals(config))
+        with _status_line(launch, agent):
+            ending = agent.run(signal_numbers(config.signals_to_handle), *_signals(config))
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
@@ -149,6 +159,15 @@ def _carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None]) 
         _say_where_time_went(diary, tell)
         if hasattr(launch.parts.logs, "close"):
             launch.parts.logs.close(succeeded=succeeded)
+
+
+def _status_line(launch: Prepared, agent: LocalAgent) -> AbstractContextManager[object]:
+    """The line that stands in the last row of a terminal; nothing elsewhere."""
+    if launch.config.status_line != "auto" or os.environ.get("TERM", "dumb") == "dumb" or not os.isatty(2):
+        return nullcontext()
+    from launcher_core.cli.status_line import status_line
+
+    return status_line(2, agent.glance, os.path.basename(launch.command.name))
 
 
 def _say_where_output_is(launch: Prepared, ending: Ending, tell: Teller) -> None:
@@ -210,7 +229,8 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
         stacks=stacks_of(ending.agent.seen),
-    )
+        hung_ranks=[base + local for local in ending.agent.hung_ranks],
+    )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
     error.case = case
     return error

@@ -118,9 +118,9 @@ class Clerk:
         self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
         self._say("join", *self._past, node=node)
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._say("failed", round, reason=reason)
+        self._say("failed", round, forgiven, reason=reason)
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""

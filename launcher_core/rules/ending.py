@@ -144,5 +144,5 @@ def follow(agent: Agent) -> Step:
     if isinstance(agent.verdict, Over):
         return agent._replace(state=State.DONE), ()
     if isinstance(agent.verdict, Regroup):
-        return agent._replace(state=State.JOINING), (Join(),)
+        return agent._replace(state=State.JOINING), (Join(agent.verdict.restart),)
     return agent._replace(state=State.AWAITING), ()

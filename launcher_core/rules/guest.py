@@ -120,9 +120,10 @@ class Guest:
         self.join_by = now + self.where.join_timeout
         self._send(self._request())
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._send(frame("failed", round=round, reason=reason[:REASON]))
+        more = {"forgiven": forgiven} if forgiven else {}
+        self._send(frame("failed", round=round, reason=reason[:REASON], **more))
 
     def finished(self, round: int) -> None:
         """Report success; said again after a break. The answer is Over or Regroup."""

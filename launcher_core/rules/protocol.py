@@ -176,7 +176,7 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "hello": {"run_id": _text, "nonce": _text, "proof": _or_none(_text)},
     "join": {"node": _node, "past": _past},
     "resume": {"node": _node, "round": _whole},
-    "failed": {"round": _whole, "reason": _text},
+    "failed": {"round": _whole, "reason": _text, "forgiven": _or_none(_count)},
     "finished": {"round": _whole},
     "leave": {"reason": _text},
     "close": {"reason": _text, "requeue": _flag_or_none},

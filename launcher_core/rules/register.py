@@ -59,6 +59,7 @@ class Word(Value):
     round: int = -1
     """The round it is about; for a join the last one that the node took part in, for a leave one it has finished."""
     restarts: int = 0
+    """Of a join: how many that node has seen spent; of a failure: how many of them count no more."""
     reason: str = ""
     answer: int = 0
     """The newest question that this node has seen."""
@@ -74,7 +75,7 @@ def changes_of(word: Word) -> tuple[Change, ...]:
     if word.say == "join":
         return (Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
     if word.say == "failed":
-        return (Failed(id, word.round, word.reason),)
+        return (Failed(id, word.round, word.reason, word.restarts),)
     if word.say == "finished":
         return (finished,)
     if word.say == "leave":

@@ -106,6 +106,8 @@ class Failed(Value):
     id: str
     round: int
     reason: str
+    forgiven: int = 0
+    """How many of the restarts that were spent count no more, as the node has it."""
 
 
 class Finished(Value):
@@ -271,7 +273,7 @@ def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -
         return round
     if change.id not in round.seated.ids:
         return round
-    if round.restarts >= limits.max_restarts:
+    if round.restarts - change.forgiven >= limits.max_restarts:
         return _end(round, False, change.reason, told)
     spent = round._replace(restarts=round.restarts + 1, charged=True)
     return _dismiss(spent, change.reason, limits, told, restart=True)

@@ -32,6 +32,8 @@ class Alarm(Enum):
     """Workers that were sent SIGKILL should be gone."""
     BARRIER = "barrier"
     """The other nodes have had their time to finish."""
+    BACKOFF = "backoff"
+    """The pause before a restart is over."""
 
 
 # --- events: News of the meeting, and these -------------------------------------------------------------
@@ -54,6 +56,22 @@ class Hung(Value):
 
     reason: str
     round: int
+    local_ranks: tuple[int, ...] = ()
+    """Who hangs, where that is known."""
+    final: bool = False
+    """Whether the job is to end of it, restarts or not."""
+
+
+class Stalled(Value):
+    """A watch says how the group of a round is doing, and leaves it at that."""
+
+    reason: str
+    round: int
+    local_ranks: tuple[int, ...] = ()
+    details: tuple[str, ...] = ()
+    """More lines about it."""
+    over: bool = False
+    """Whether this takes back what was said before: it goes on."""
 
 
 class Signalled(Value):
@@ -98,11 +116,11 @@ class Rang(Value):
 
 EVENTS = (
     Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Preempted,
-    Warned, Looked, Rang,
+    Warned, Looked, Rang, Stalled,
 )  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Preempted | Warned | Looked | Rang
+    | Signalled | Forwarded | Preempted | Warned | Looked | Rang | Stalled
 )  # fmt: skip
 
 
@@ -111,6 +129,9 @@ AgentEvent = (
 
 class Join(Value):
     """Ask the meeting for a place in the next round."""
+
+    restart: bool = False
+    """Whether a failure is the reason: there may be a pause to make, until BACKOFF."""
 
 
 class Start(Value):
@@ -174,6 +195,8 @@ class TellFailed(Value):
 
     round: int
     reason: str
+    final: bool = False
+    """Whether the job is over with that, restarts or not."""
 
 
 class TellFinished(Value):

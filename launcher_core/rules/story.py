@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from launcher_core.rules.blame import Failed, is_echo, seconds_text
+from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
@@ -64,6 +64,8 @@ class Case(NamedTuple):
     restarts: int = 0
     max_restarts: int = 0
     report_lines: int = 20
+    refusal: str = ""
+    """Why the failure was not worth another start, where there was one left."""
     hung: str = ""
     """Why the workers were given up, where a watch did that."""
     stacks: Sequence[str] = ()
@@ -94,6 +96,7 @@ def report(
     restarts: int = 0,
     max_restarts: int = 0,
     report_lines: int = 20,
+    refusal: str = "",
     stacks: Sequence[str] = (),
 ) -> str:
     """The report as lines joined by newlines, none at the end.
@@ -108,7 +111,7 @@ def report(
         *_grid("cause", cause(failed)),
         *_grid("where", _where(failed.error)),
         *_grid("worker", [_worker(failed)]),
-        *_grid("restarts", [_restarts(restarts, max_restarts)]),
+        *_grid("restarts", [_restarts(restarts, max_restarts, refusal)]),
         *_grid("blamed", [reason] if others or is_echo(failed) else []),
         *_grid("note", [failed.problem] if failed.problem else []),
     ]
@@ -149,7 +152,7 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 def title(name: str, failed: Failed, hostname: str) -> str:
     """What happened, in one line."""
-    if failed.stopped:
+    if failed.stopped and not had_raised(failed):
         what = "was stopped by the launcher"
     elif failed.error and failed.error.type != CRASH:
         what = f"raised {failed.error.type}"
@@ -227,10 +230,14 @@ def _worker(failed: Failed) -> str:
     return f"rank {failed.rank} (local rank {failed.local_rank}), pid {failed.pid}, {ending(failed.exit_code)}"
 
 
-def _restarts(spent: int, allowed: int) -> str:
+def _restarts(spent: int, allowed: int, refusal: str) -> str:
     """Why there was not another one, where that is known."""
     if not allowed:
         return "none: --max-restarts is 0"
+    if refusal:
+        return f"{spent} of {allowed} spent; {refusal}"
+    if spent > allowed:
+        return f"{spent} spent; no more than {allowed} within --restart-window"
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 

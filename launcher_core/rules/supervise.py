@@ -47,6 +47,7 @@ from launcher_core.rules.steps import (
     Requeue,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
     State,
@@ -77,7 +78,8 @@ class Agent(Value):
     exits: tuple[WorkerExit, ...] = ()
     """How workers of the current round ended, in the order seen."""
     hung: str = ""
-    """Why a group with no failed worker was given up, as its watch said."""
+    """Why a group with no failed worker was given up, as its watch said; and the local ranks that it named."""
+    hung_ranks: tuple[int, ...] = ()
     verdict: Regroup | Over | None = None
     signal: int | None = None
     error: Exception | None = None
@@ -139,6 +141,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         live=frozenset(range(agent.local_world_size)),
         exits=(),
         hung="",
+        hung_ranks=(),
         verdict=None,
         held=None,
         asked=False,
@@ -168,8 +171,12 @@ def _worker_stopped(agent: Agent, event: Exited) -> Step:
 def _hung(agent: Agent, event: Hung) -> Step:
     if event.round != agent.round:
         return agent, ()
-    told = (TellFailed(agent.round, event.reason), Say(event))
-    return look(agent._replace(hung=event.reason), event.reason, *told)
+    told = (TellFailed(agent.round, event.reason, event.final), Say(event))
+    return look(agent._replace(hung=event.reason, hung_ranks=event.local_ranks), event.reason, *told)
+
+
+def _stalled(agent: Agent, event: Stalled) -> Step:
+    return (agent, (Say(event),)) if event.round == agent.round else (agent, ())
 
 
 def _start_failed(agent: Agent, event: StartFailed) -> Step:
@@ -265,6 +272,10 @@ def _preempted(agent: Agent, event: Preempted) -> Step:
     return preempt(agent, event.notice, Say(event), Requeue(event.notice))
 
 
+def _alarm_before_start(agent: Agent, event: Rang) -> Step:
+    return (agent, (Join(),)) if event.alarm is Alarm.BACKOFF else (agent, ())
+
+
 def _pass_on(agent: Agent, event: Forwarded) -> Step:
     """Any state: it is for the workers that are alive now, and said to be lost where there are none."""
     live = tuple(sorted(agent.live))
@@ -293,12 +304,13 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Preempted: _preempted,
         Warned: _ignore,
         Looked: _ignore,
-        Rang: _ignore,
+        Rang: _alarm_before_start,
     },
     State.RUNNING: {
         Formed: _ignore,
@@ -311,6 +323,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_ended,
         StartFailed: _start_failed,
         Hung: _hung,
+        Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
         Preempted: _preempted,
@@ -329,6 +342,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: signal_again,
         Forwarded: _pass_on,
         Preempted: _preempted,
@@ -347,6 +361,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Preempted: _preempted,
@@ -365,6 +380,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Preempted: _preempted,

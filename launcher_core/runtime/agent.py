@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
-from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
+from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
-from launcher_core.model.news import Cut, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
-from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
-from launcher_core.rules.steps import Exited, Hung, StartFailed, State
+from launcher_core.rules.retry import Broke, Ledger, broke_of
+from launcher_core.rules.steps import Alarm, Exited, Stalled, StartFailed, State
 from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
-from launcher_core.rules.worker_env import Group as Common
-from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
@@ -30,12 +27,15 @@ from launcher_core.runtime.group import Group
 from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
+from launcher_core.runtime.surroundings import environments, prefixes
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
+from launcher_core.runtime.watching import Late, StartedGroup, Watching
 from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
 PAST = 1000
@@ -50,13 +50,15 @@ class Parts(NamedTuple):
     meeting: Meeting
     starter: Starter
     logs: LogsSpecs
-    watches: tuple[Watch, ...] = ()
+    watches: Sequence[Any] = ()
+    """Watches, each with the method `attach`."""
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
     preempted: Callable[[str, float], list[str]] = lambda notice, seconds: []
     bindings: tuple[Binding, ...] = ()
     """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
+    late_watch: Late | None = None
 
 
 class Ending(NamedTuple):
@@ -67,6 +69,8 @@ class Ending(NamedTuple):
     failures: Mapping[int, ProcessFailure]
     dest: LogsDest
     """Where the last round's output went."""
+    refusal: str = ""
+    """Why the last failure was not worth another start, where it was for what it is."""
 
 
 class LocalAgent:
@@ -100,9 +104,11 @@ class LocalAgent:
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
-        self._watching: list[Watch] = []
+        self._watching = Watching(self._loop, parts.watches, parts.late_watch, lambda text: tell(Notice(text)))
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
+        self._ledger = Ledger(config.retry)
+        self._refusal = ""
         self._last = LastHands(self._group, self._loop.post)
         self._door = Door(self._loop, self._facts)
         self._health = ""
@@ -131,7 +137,7 @@ class LocalAgent:
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
-            return Ending(self._agent, self._group.values, self._failures, self._group.dest)
+            return Ending(self._agent, self._group.values, self._failures, self._group.dest, self._refusal)
 
     def _supervise(self) -> None:
         self._open_door()
@@ -168,7 +174,13 @@ class LocalAgent:
         facts = standing(self._config, self._command, self._node, agent, self._past, self._waiting)
         heard = {one.local_rank: self._output.heard(one.local_rank) for one in self._workers}
         workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
-        return {**facts, "health": self._health, "workers": workers}
+        return {**facts, "hang": self._watching.facts(), "health": self._health, "workers": workers}
+
+    def glance(self) -> Glance:
+        """How it stands. From any thread."""
+        from launcher_core.runtime.standing import glance
+
+        return glance(self._config, self._agent, [self._output.heard(one.local_rank) for one in self._workers])
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE
@@ -195,6 +207,11 @@ class LocalAgent:
     # --- effects ----------------------------------------------------------------------------------------
 
     def _join(self, effect: steps.Join) -> None:
+        pause = self._ledger.pause(monotonic()) if effect.restart else 0.0
+        if pause:
+            self._loop.arm(steps.Rang(Alarm.BACKOFF), pause)
+            self._tell(Notice(f"starting again in {pause:g} s (--restart-backoff)"))
+            return
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
@@ -207,26 +224,13 @@ class LocalAgent:
     def _start(self, effect: steps.Start) -> None:
         place = effect.place
         self._diary.formed(place)
+        self._ledger.formed(place.restarts, monotonic())
         self._workers = workers(place, self._config.nproc_per_node)
         self._failures = {}
         try:
-            inherited = without_secrets({**os.environ, **self._config.worker_env})
-            common = Common(
-                self._config.nproc_per_node,
-                self._config.role,
-                self._config.run_id,
-                self._config.max_restarts,
-                self._config.virtual_local_rank,
-            )
-            envs = {
-                one.local_rank: {
-                    **worker_env(one, place, common, inherited),
-                    **self._parts.extra_env(one, place),
-                }
-                for one in self._workers
-            }
-            prefixes = {one.local_rank: self._prefix(one) for one in self._workers}
-            self._group.start(self._command, self._workers, envs, inherited, prefixes)
+            inherited, envs = environments(self._config, self._workers, place, self._parts.extra_env)
+            shown = prefixes(self._config, self._workers, self._node.name)
+            self._group.start(self._command, self._workers, envs, inherited, shown)
         except LauncherError as error:
             self._loop.post(StartFailed(error))
             return
@@ -236,18 +240,8 @@ class LocalAgent:
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
-        for watch in self._parts.watches:
-            self._watching.append(watch)
-            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason, place.round)))
-
-    def _prefix(self, worker: Worker) -> bytes:
-        names = {
-            "role_name": self._config.role,
-            "rank": worker.rank,
-            "local_rank": worker.local_rank,
-            "hostname": self._node.name,
-        }
-        return prefix(self._config.log_line_prefix_template, names)
+        scene = StartedGroup(place, self._workers, self._group.dest, self._output.heard, self._loop.post)
+        self._watching.start(scene, self._group.pids)
 
     def _ended(self, local: int, fd: int) -> Exited | None:
         """How a worker ended; None as long as a debugger that is attached to it keeps that to itself."""
@@ -265,10 +259,8 @@ class LocalAgent:
         self._last.look(effect, self._agent, keeps_files=bool(self._parts.logs.root_log_dir))
 
     def _warn(self, effect: steps.Warn) -> None:
-        from launcher_core.runtime.preempting import Errands
-
-        errands = Errands(self._parts.preempted, self._config.on_preempt, self._warden.mark)
-        self._last.warn(effect.notice, errands, self._agent.patience.grace)
+        what = (self._parts.preempted, self._config.on_preempt, self._warden.mark)
+        self._last.warn(effect.notice, what, self._agent.patience.grace)
 
     def _requeue(self, effect: steps.Requeue) -> None:
         meeting = self._parts.meeting
@@ -291,8 +283,7 @@ class LocalAgent:
 
     def _stop_watching(self) -> None:
         self._last.close()
-        while self._watching:
-            self._let_go(self._watching.pop(0).stop)
+        self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(
@@ -320,22 +311,28 @@ class LocalAgent:
         }
         spent = self._agent.place.restarts if self._agent.place else 0
         verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
-        reason = f"{effect.reason} on {self._node.name}{self._because(first)}"
-        if verdict == "stop":
-            reason = f"{reason}; a policy decided not to restart"
+        broke = self._broke(first)
+        reason = f"{effect.reason} on {self._node.name}{': ' if broke.summary else ''}{broke.summary}"
+        left = self._config.max_restarts - spent + self._ledger.forgiven(monotonic())
+        self._refusal = self._ledger.refusal(broke) if left > 0 and not effect.final else ""
+        why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
+        if why_not or effect.final:
+            reason = f"{reason}; {why_not}" if why_not else reason
             self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
-            self._parts.meeting.failed(effect.round, reason)
+            forgiven = self._ledger.forgiven(monotonic())
+            self._parts.meeting.failed(effect.round, reason, *([forgiven] if forgiven else []))
 
-    def _because(self, exit: WorkerExit | None) -> str:
-        """The exception of a failed worker, as an addition to a sentence; "" where it left none."""
+    def _broke(self, exit: WorkerExit | None) -> Broke:
+        """How the group failed, as far as it says of what is worth another start."""
+        uptime = self._ledger.uptime(monotonic())
         if exit is None or exit.code < 0:
-            return ""
+            return Broke(uptime=uptime)
         from launcher_core.rules.blame import read_failure
 
-        error = read_failure(exit.local_rank, self._failure(exit)).error
-        return f": {error.summary()}" if error else ""
+        failed = read_failure(exit.local_rank, self._failure(exit))
+        return broke_of(failed.error, failed.stderr, uptime)
 
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
@@ -346,8 +343,11 @@ class LocalAgent:
     def _say(self, effect: steps.Say) -> None:
         if isinstance(effect.about, Regroup | Cut):
             self._past.append(effect.about)
+            self._ledger.heard(effect.about, monotonic())
         elif isinstance(effect.about, Waiting):
             self._waiting = effect.about
+        elif isinstance(effect.about, Stalled):
+            self._watching.told(effect.about)
         self._tell(effect.about)
 
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {

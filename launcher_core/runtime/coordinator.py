@@ -369,6 +369,7 @@ class AgentSession:
     def _report(self, kind: str, id: str, message: dict[str, Any]) -> None:
         number = message["round"]
         if kind == "failed":
-            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON]))
+            forgiven = message.get("forgiven") or 0
+            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON], forgiven))
         else:
             self._coordinator.change(rounds.Finished(id, number))

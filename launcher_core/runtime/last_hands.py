@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from launcher_core.rules import steps
@@ -32,8 +32,11 @@ class LastHands:
         self._busy.append(look)
         look.begin(self._post)
 
-    def warn(self, notice: str, errands: Errands, seconds: float) -> None:
-        """Run what the user wants to be run before a preempted job is stopped."""
+    def warn(self, notice: str, what: tuple[Any, str, Mapping[str, str]], seconds: float) -> None:
+        """Run what the user wants to be run before a preempted job is stopped: `what` is what Errands takes."""
+        from launcher_core.runtime.preempting import Errands
+
+        errands = Errands(*what)
         self._busy.append(errands)
         errands.begin(notice, seconds, self._post)
 

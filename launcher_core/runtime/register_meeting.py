@@ -104,9 +104,9 @@ class RegisterMeeting:
         """Ask for a place in the next round."""
         self._orders.put(lambda: self._clerk.join(node, monotonic()))
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._orders.put(lambda: self._clerk.failed(round, reason))
+        self._orders.put(lambda: self._clerk.failed(round, reason, forgiven))
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""

@@ -66,6 +66,17 @@ def test_a_failure_beyond_the_budget_ends_the_job_for_everybody():
     assert (state.phase, state.succeeded) == (Phase.OVER, False)
 
 
+def test_restarts_that_count_no_more_make_room_for_others():
+    limits = Limits(1, 1, max_restarts=1)
+    spent = running(limits, node("a"))._replace(restarts=1)
+
+    over, _ = apply(spent, Failed("a", 0, "boom"), 5, limits)
+    again, told = apply(spent, Failed("a", 0, "boom", forgiven=1), 5, limits)
+
+    assert (over.phase, again.restarts) == (Phase.OVER, 2)
+    assert told == [Dismiss("a", 0, "boom", True, 2, 1)]
+
+
 @pytest.mark.parametrize("change", [Failed("a", 0, "late"), Finished("a", 0)])
 def test_news_of_an_earlier_round_changes_nothing(change):
     limits = Limits(1, 1, max_restarts=5)

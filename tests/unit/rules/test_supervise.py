@@ -28,6 +28,7 @@ from launcher_core.rules.steps import (
     Requeue,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
     State,
@@ -61,6 +62,7 @@ ONE_OF_EACH = (
     Warned(),
     Looked(0),
     Rang(Alarm.GRACE),
+    Stalled("no progress", 0),
 )
 
 
@@ -109,6 +111,13 @@ def test_a_failed_worker_stops_the_others_and_the_meeting_is_told_at_once():
     assert step(agent, SEEN)[1] == (Kill(SIGTERM, (0, 2)), Arm(Alarm.GRACE, 5))
 
 
+def test_a_pause_before_a_restart_ends_with_its_alarm():
+    agent, _ = after(Formed(PLACE), FAILED, ended(0), ended(2), Regroup(0, WHY, restart=True))
+
+    assert step(agent, Rang(Alarm.BACKOFF)) == (agent, (Join(),))
+    assert step(agent, Rang(Alarm.GRACE)) == (agent, ())
+
+
 @pytest.mark.parametrize("verdict_first", [True, False])
 def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
     again = Regroup(0, WHY, restart=True)
@@ -116,7 +125,7 @@ def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
     agent, effects = after(Formed(PLACE), FAILED, *([again, *stops] if verdict_first else [*stops, again]))
 
     assert agent.state is State.JOINING
-    assert effects == ((Disarm(), Sweep(), Join()) if verdict_first else (Disarm(), Say(again), Join()))
+    assert effects == ((Disarm(), Sweep(), Join(True)) if verdict_first else (Disarm(), Say(again), Join(True)))
 
 
 def test_what_becomes_of_a_failure_is_said_as_soon_as_it_is_known():
@@ -225,7 +234,7 @@ def test_a_node_that_finished_starts_again_when_another_failed():
     again = Regroup(0, "rank 5 failed", restart=True)
     agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), again)
 
-    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join()))
+    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join(restart=True)))
 
 
 def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_heard():
@@ -236,6 +245,20 @@ def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_h
 
     late = PLACE._replace(round=1)
     assert after(Formed(late), hung)[1] == ()
+
+
+def test_a_watch_that_only_reports_changes_nothing_but_what_is_said():
+    stalled = Stalled("no progress", 0, (1,))
+    agent, effects = after(Formed(PLACE), stalled)
+    assert (agent, effects) == (after(Formed(PLACE))[0], (Say(stalled),))
+    assert after(Formed(PLACE), Stalled("no progress", 7))[1] == ()
+
+
+def test_a_hang_may_end_the_job_and_names_whom_it_is_about():
+    hung = Hung("no heartbeat", 0, (2,), final=True)
+    agent, effects = after(Formed(PLACE), hung)
+    assert effects[-2:] == (TellFailed(0, "no heartbeat", final=True), Say(hung))
+    assert agent.hung_ranks == (2,)
 
 
 def test_a_group_that_cannot_start_ends_the_run_but_not_the_job():
