@@ -251,6 +251,9 @@ def _checked(config: LaunchConfig) -> LaunchConfig:
         raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
     if not 0 < config.monitor_interval < float("inf"):
         raise UsageError(f"monitor_interval={config.monitor_interval}: write a number of seconds above 0")
+    most = config.max_shutdown_timeout
+    if most is not None and not 0 <= most < float("inf"):
+        raise UsageError(f"max_shutdown_timeout={most}: write a number of seconds, 0 or more")
     if config.shutdown_timeout is None:
         from launcher_core.cli.resolve import grace  # the command line has asked already
 

@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.steps import Alarm, Forwarded, Hung, Preempted, Rang, Signalled, Stalled
+from launcher_core.rules.steps import Alarm, Forwarded, Hung, Preempted, Rang, Signalled, Stalled, Wants
 
 
 class Teller:
@@ -55,6 +55,8 @@ class Teller:
             return f"{about.notice}; the job is preempted: stopping the workers on all nodes"
         if isinstance(about, Stalled):
             return "\n".join([about.reason, *(f"  {line}" for line in about.details)])
+        if isinstance(about, Wants):
+            return _wants(about)
         if isinstance(about, Over) and not about.succeeded:
             return f"the job is over: {about.reason}; stopping the workers"
         if isinstance(about, Trouble):
@@ -81,6 +83,13 @@ def _forwarded(about: Forwarded) -> str:
     if not about.workers:
         return f"{name} is not passed on: no worker runs at this time"
     return f"{name}; passed on to {about.workers} worker{'s' if about.workers > 1 else ''} (--forward-signals)"
+
+
+def _wants(about: Wants) -> str:
+    ranks = ", ".join(str(local) for local, _ in about.more)
+    longest = max(seconds for _, seconds in about.more)
+    who = f"local rank{'s' if len(about.more) > 1 else ''} {ranks}"
+    return f"the grace is over; {who} asked for {longest:.1f} s more to end (--max-shutdown-timeout), others are killed"
 
 
 def _rang(about: Rang) -> str:

@@ -98,6 +98,13 @@ class Warned(Value):
     """What was to be run for the preemption has been."""
 
 
+class Wants(Value):
+    """How many seconds more workers ask for, whose grace is over: (local rank, seconds), only of those that do."""
+
+    round: int
+    more: tuple[tuple[int, float], ...] = ()
+
+
 class Looked(Value):
     """What the workers of a round that is to be stopped were doing."""
 
@@ -116,11 +123,11 @@ class Rang(Value):
 
 EVENTS = (
     Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Preempted,
-    Warned, Looked, Rang, Stalled,
+    Warned, Looked, Wants, Rang, Stalled,
 )  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Preempted | Warned | Looked | Rang | Stalled
+    | Signalled | Forwarded | Preempted | Warned | Looked | Wants | Rang | Stalled
 )  # fmt: skip
 
 
@@ -159,6 +166,13 @@ class Requeue(Value):
     """Tell the meeting that the job is preempted, here and everywhere."""
 
     notice: str
+
+
+class AskMore(Value):
+    """See whether these workers ask for more time, and answer with Wants."""
+
+    round: int
+    local_ranks: tuple[int, ...]
 
 
 class Kill(Value):
@@ -218,5 +232,6 @@ class Say(Value):
 
 
 Effect = (
-    Join | Start | Look | Warn | Requeue | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
-)
+    Join | Start | Look | Warn | Requeue | AskMore | Kill | Pass | Sweep | Arm | Disarm
+    | TellFailed | TellFinished | Leave | Say
+)  # fmt: skip

@@ -26,7 +26,11 @@ from launcher_core.rules.ending import (
     stop,
     stopped,
     time_is_up,
+    told,
+    trouble,
+    wants,
     warned,
+    worker_stopped,
 )
 from launcher_core.rules.steps import (
     EVENTS,
@@ -54,6 +58,7 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
+    Wants,
     Warned,
 )
 
@@ -63,6 +68,8 @@ class Patience(Value):
 
     look: float = 2.0
     grace: float = 30.0
+    most: float = 300.0
+    """For workers that ask for more than the grace."""
     reap: float = 30.0
     barrier: float = 300.0
 
@@ -87,6 +94,8 @@ class Agent(Value):
     """Until when workers that are to be stopped are not asked to, because something has to be done before."""
     asked: bool = False
     """Whether they were."""
+    given: float = 0.0
+    """The seconds that they were given for that so far."""
     killed: bool = False
     seen: Looked | None = None
     """What they were doing when it was decided to stop them."""
@@ -163,11 +172,6 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
     return agent._replace(state=State.FINISHING), finish
 
 
-def _worker_stopped(agent: Agent, event: Exited) -> Step:
-    agent = agent._replace(live=agent.live - {event.exit.local_rank}, exits=(*agent.exits, event.exit))
-    return (agent, ()) if agent.live or agent.held is Alarm.WARN else stopped(agent)
-
-
 def _hung(agent: Agent, event: Hung) -> Step:
     if event.round != agent.round:
         return agent, ()
@@ -191,15 +195,6 @@ def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     agent = agent._replace(verdict=event)
     failed = event.restart if isinstance(event, Regroup) else not event.succeeded
     return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
-
-
-def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
-    if isinstance(event, Regroup) and event.round != agent.round:
-        return agent, ()
-    if isinstance(event, Over) and event.requeue:
-        return preempt(agent, event.reason, Say(event))
-    follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
-    return agent._replace(verdict=event), (Say(event),) if follows else ()
 
 
 def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
@@ -241,10 +236,6 @@ def _over_before_start(agent: Agent, event: Over) -> Step:
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
     return stop(agent._replace(error=event.error), SIGTERM, Say(event))
-
-
-def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
-    return agent._replace(error=agent.error or event.error), ()
 
 
 def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
@@ -309,6 +300,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Forwarded: _pass_on,
         Preempted: _preempted,
         Warned: _ignore,
+        Wants: _ignore,
         Looked: _ignore,
         Rang: _alarm_before_start,
     },
@@ -328,18 +320,19 @@ TABLE: dict[State, dict[type, Transition]] = {
         Forwarded: _pass_on,
         Preempted: _preempted,
         Warned: _ignore,
+        Wants: _ignore,
         Looked: _ignore,
         Rang: _ignore,
     },
     State.STOPPING: {
         Formed: _ignore,
-        Regroup: _told_in_stopping,
+        Regroup: told,
         Cut: _cut_in_stopping,
-        Over: _told_in_stopping,
+        Over: told,
         Waiting: _ignore,
         Notice: _show,
-        Trouble: _trouble_in_stopping,
-        Exited: _worker_stopped,
+        Trouble: trouble,
+        Exited: worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
         Stalled: _ignore,
@@ -347,6 +340,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Forwarded: _pass_on,
         Preempted: _preempted,
         Warned: warned,
+        Wants: wants,
         Looked: looked,
         Rang: time_is_up,
     },
@@ -366,6 +360,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Forwarded: _pass_on,
         Preempted: _preempted,
         Warned: _ignore,
+        Wants: _ignore,
         Looked: keep_look,
         Rang: _ignore,
     },
@@ -385,6 +380,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Forwarded: _pass_on,
         Preempted: _preempted,
         Warned: _ignore,
+        Wants: _ignore,
         Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },
