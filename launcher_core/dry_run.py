@@ -61,6 +61,7 @@ def plan_of(resolved: Resolved, prepared: Prepared, most: int) -> Plan:
             *_pauses(config.retry),
             PlannedTimeout("without progress, until it is a hang", config.hang_timeout or None, "--hang-timeout"),
             PlannedTimeout("for workers to vanish after SIGKILL", Patience().reap, "fixed"),
+            PlannedTimeout("for those that do not, if the job is to go on", Patience().linger, "fixed"),
         ),
         workers=_workers(prepared, described, min(most, config.nproc_per_node)),
         notices=resolved.notices,

@@ -5,6 +5,7 @@ The part of the table (rules/supervise) that is about workers which are to be st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,18 @@ from launcher_core.rules.steps import (
     AskMore,
     Disarm,
     Effect,
+    Examine,
+    Examined,
     Exited,
     Join,
     Kill,
     Leave,
     Look,
     Looked,
+    Preempted,
     Rang,
+    Remains,
+    Requeue,
     Say,
     Signalled,
     State,
@@ -126,9 +132,32 @@ def time_is_up(agent: Agent, event: Rang) -> Step:
             return agent, (AskMore(agent.round, tuple(sorted(agent.live))),)
         return kill(agent, Say(event))
     if event.alarm is Alarm.REAP:
-        agent, effects = stopped(agent._replace(error=agent.error or StuckError(tuple(sorted(agent.live)))))
-        return agent, (Say(event), *effects)
+        return agent, (Examine(agent.round, tuple(sorted(agent.live))),)
     return agent, ()
+
+
+def examined(agent: Agent, event: Examined) -> Step:
+    """STOPPING: workers are still there after SIGKILL. They are waited for once more if that may be worth it.
+
+    A job that ends ends without them; one that was to go on cannot, on this node.
+    """
+    left = tuple(one for one in event.remains if one.local_rank in agent.live)
+    if event.round != agent.round or not left:
+        return agent, ()
+    goes_on = agent.signal is None and agent.error is None and not isinstance(agent.verdict, Over)
+    event = event._replace(remains=left)
+    if not agent.remains and (goes_on or any(one.going for one in left)):
+        return agent._replace(remains=left), (Say(event), Arm(Alarm.REAP, agent.patience.linger))
+    agent = agent._replace(remains=left)
+    if goes_on:
+        agent = agent._replace(error=StuckError(tuple(one.local_rank for one in left), stuck_words(left)))
+    agent, effects = stopped(agent)
+    return agent, (Say(event._replace(leaves=True)), *effects)
+
+
+def stuck_words(remains: Sequence[Remains]) -> str:
+    """Each worker that is left, with what it is doing."""
+    return "; ".join(f"local rank {one.local_rank} (pid {one.pid}) is {one.doing}" for one in remains)
 
 
 def look(agent: Agent, reason: str, *also: Effect) -> Step:
@@ -148,6 +177,11 @@ def stop(agent: Agent, signum: int, *also: Effect) -> Step:
         return agent, (*also, *effects)
     agent, effects = ask(agent, signum)
     return agent, (*effects, *also)
+
+
+def noticed(agent: Agent, event: Preempted) -> Step:
+    """Any state: the job ends on all nodes."""
+    return preempt(agent, event.notice, Say(event), Requeue(event.notice))
 
 
 def preempt(agent: Agent, notice: str, *also: Effect) -> Step:

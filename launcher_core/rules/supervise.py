@@ -16,11 +16,13 @@ from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
 from launcher_core.rules.ending import (
+    examined,
     follow,
     keep_look,
     kill,
     look,
     looked,
+    noticed,
     preempt,
     signal_again,
     stop,
@@ -39,6 +41,7 @@ from launcher_core.rules.steps import (
     Arm,
     Disarm,
     Effect,
+    Examined,
     Exited,
     Forwarded,
     Hung,
@@ -48,7 +51,7 @@ from launcher_core.rules.steps import (
     Pass,
     Preempted,
     Rang,
-    Requeue,
+    Remains,
     Say,
     Signalled,
     Stalled,
@@ -70,7 +73,10 @@ class Patience(Value):
     grace: float = 30.0
     most: float = 300.0
     """For workers that ask for more than the grace."""
-    reap: float = 30.0
+    reap: float = 1.5
+    """For workers to be gone after SIGKILL."""
+    linger: float = 10.0
+    """For those that are not, if the job is to go on, or the kernel is taking them down."""
     barrier: float = 300.0
 
 
@@ -97,6 +103,8 @@ class Agent(Value):
     given: float = 0.0
     """The seconds that they were given for that so far."""
     killed: bool = False
+    remains: tuple[Remains, ...] = ()
+    """What was left of the workers for long after that."""
     seen: Looked | None = None
     """What they were doing when it was decided to stop them."""
 
@@ -155,6 +163,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         held=None,
         asked=False,
         killed=False,
+        remains=(),
         seen=None,
     )
     return fresh, (Start(event.place),)
@@ -258,11 +267,6 @@ def _signal_in_running(agent: Agent, event: Signalled) -> Step:
     return stop(agent._replace(signal=event.signum), event.signum, Say(event))
 
 
-def _preempted(agent: Agent, event: Preempted) -> Step:
-    """Any state: the job ends on all nodes."""
-    return preempt(agent, event.notice, Say(event), Requeue(event.notice))
-
-
 def _alarm_before_start(agent: Agent, event: Rang) -> Step:
     return (agent, (Join(),)) if event.alarm is Alarm.BACKOFF else (agent, ())
 
@@ -298,9 +302,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
         Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _alarm_before_start,
     },
@@ -318,9 +323,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
         Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _ignore,
     },
@@ -338,9 +344,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: signal_again,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: warned,
         Wants: wants,
+        Examined: examined,
         Looked: looked,
         Rang: time_is_up,
     },
@@ -358,9 +365,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
         Wants: _ignore,
+        Examined: _ignore,
         Looked: keep_look,
         Rang: _ignore,
     },
@@ -378,9 +386,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
         Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },

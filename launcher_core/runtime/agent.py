@@ -266,6 +266,9 @@ class LocalAgent:
     def _ask_more(self, effect: steps.AskMore) -> None:
         self._last.ask_more(effect)
 
+    def _examine(self, effect: steps.Examine) -> None:
+        self._last.examine(effect)
+
     def _requeue(self, effect: steps.Requeue) -> None:
         meeting = self._parts.meeting
         getattr(meeting, "requeue", meeting.abandon)(f"{effect.notice} on {self._node.name}")
@@ -361,6 +364,7 @@ class LocalAgent:
         steps.Warn: _warn,
         steps.Requeue: _requeue,
         steps.AskMore: _ask_more,
+        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

@@ -47,6 +47,13 @@ class LastHands:
         pids = self._group.pids
         self._post(steps.Wants(effect.round, wanted({local: pids[local] for local in effect.local_ranks})))
 
+    def examine(self, effect: steps.Examine) -> None:
+        """See why workers are still there after SIGKILL."""
+        from launcher_core.runtime.remains import remains
+
+        pids = self._group.pids
+        self._post(steps.Examined(effect.round, remains({local: pids[local] for local in effect.local_ranks})))
+
     def hurry(self) -> None:
         """The workers are asked to stop."""
         for one in self._busy:

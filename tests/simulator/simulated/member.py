@@ -196,6 +196,10 @@ class Member:
         asks = [local for local in effect.local_ranks if self.world.chance(0.3)]
         self.post(steps.Wants(effect.round, tuple((local, self.world.between(0.1, 1.0)) for local in asks)))
 
+    def _examine(self, effect: steps.Examine) -> None:
+        remains = (steps.Remains(local, 1, "uninterruptible", False) for local in effect.local_ranks)
+        self.post(steps.Examined(effect.round, tuple(remains)))
+
     def _kill(self, effect: steps.Kill) -> None:
         for local in effect.local_ranks:
             self.workers[local].signal(effect.signum)
@@ -241,6 +245,7 @@ class Member:
         steps.Start: _start,
         steps.Look: _look,
         steps.AskMore: _ask_more,
+        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

@@ -15,6 +15,8 @@ from launcher_core.rules.steps import (
     Arm,
     AskMore,
     Disarm,
+    Examine,
+    Examined,
     Exited,
     Forwarded,
     Hung,
@@ -26,6 +28,7 @@ from launcher_core.rules.steps import (
     Pass,
     Preempted,
     Rang,
+    Remains,
     Requeue,
     Say,
     Signalled,
@@ -43,7 +46,7 @@ from launcher_core.rules.steps import (
 from launcher_core.rules.supervise import TABLE, Agent, Patience, begin, step
 
 PLACE = Place(0, 0, 1, 0, 3, 0, 3, "127.0.0.1", 1)
-PATIENCE = Patience(look=2, grace=5, most=20, reap=7, barrier=9)
+PATIENCE = Patience(look=2, grace=5, most=20, reap=7, linger=8, barrier=9)
 FAILED = Exited(WorkerExit(1, 101, 3, 0.0))
 WHY = "rank 1 (local rank 1, pid 101) exited with code 3"
 SEEN = Looked(0, ("rank 0: in all_reduce, train.py:41",), "/logs/stacks.txt")
@@ -64,9 +67,13 @@ ONE_OF_EACH = (
     Warned(),
     Looked(0),
     Wants(0),
+    Examined(0),
     Rang(Alarm.GRACE),
     Stalled("no progress", 0),
 )
+
+
+STUCK = Examined(0, tuple(Remains(local, 100 + local, "uninterruptible in nfs", False) for local in (0, 2)))
 
 
 def ended(local_rank: int, code: int = 0, stopped: bool = False) -> Exited:
@@ -152,12 +159,43 @@ def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
     assert effects == (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (2,)), Arm(Alarm.REAP, 7))
 
 
+SURVIVED = (Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Wants(0), Rang(Alarm.REAP))
+
+
 def test_workers_that_survive_sigkill_do_not_hold_the_launcher():
-    agent, effects = after(Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Wants(0), Rang(Alarm.REAP))
+    agent, effects = after(*SURVIVED)
+    assert effects == (Examine(0, (0, 2)),)
+    agent, effects = step(agent, STUCK)
+    assert effects == (Say(STUCK), Arm(Alarm.REAP, 8))
+    agent, effects = after(*SURVIVED, STUCK, ended(2, -9, True), Rang(Alarm.REAP), STUCK)
+    left = STUCK._replace(remains=STUCK.remains[:1])
 
     assert agent.state is State.DONE
-    assert agent.error.local_ranks == (0, 2)
-    assert Sweep() in effects
+    assert (agent.error.local_ranks, agent.remains) == ((0,), left.remains)
+    assert effects == (Say(left._replace(leaves=True)), Disarm(), Sweep(), Leave(str(agent.error)))
+    assert "local rank 0 (pid 100) is uninterruptible in nfs" in str(agent.error)
+
+
+@pytest.mark.parametrize("end", [Over(False, WHY), Trouble(ConnectionError("gone")), Signalled(SIGTERM)])
+def test_a_job_that_ends_does_not_wait_for_them_and_ends_of_what_it_did(end):
+    before, _ = after(*SURVIVED[:3], end, *SURVIVED[3:])
+    agent, effects = step(before, STUCK)
+    assert (agent.state, agent.remains) == (State.DONE, STUCK.remains)
+    assert effects[0] == Say(STUCK._replace(leaves=True))
+    assert agent.error is (end.error if isinstance(end, Trouble) else None)
+
+
+def test_workers_that_the_kernel_is_taking_down_are_waited_for_a_little():
+    going = Examined(0, tuple(one._replace(going=True) for one in STUCK.remains))
+    agent, effects = after(*SURVIVED[:3], Over(False, WHY), *SURVIVED[3:], going)
+    assert effects == (Say(going), Arm(Alarm.REAP, 8))
+    assert step(step(agent, Rang(Alarm.REAP))[0], going)[0].state is State.DONE
+
+
+def test_what_is_left_of_another_round_or_of_nobody_is_no_news():
+    before, _ = after(*SURVIVED)
+    assert step(before, STUCK._replace(round=7)) == (before, ())
+    assert step(before, Examined(0)) == (before, ())
 
 
 def test_a_signal_is_forwarded_and_a_second_one_kills_at_once():
