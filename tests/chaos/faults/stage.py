@@ -130,6 +130,7 @@ class Stage:
     def play(self, bound: float = BOUND) -> list[Said]:
         """Run the fault; what each node's launcher said in the end."""
         with contextlib.ExitStack() as stack:
+            stack.callback(self._reap)
             if self.fault.networked:
                 self.nodes = stack.enter_context(nodes(self.fault.nodes, self.folder))
                 self.tools = [node.launcher for node in self.nodes]
@@ -147,6 +148,11 @@ class Stage:
                 with contextlib.suppress(pytest.fail.Exception):  # the launch has ended without them
                     self.fault.acts(self)
             return [self._said(node, bound) for node in range(self.fault.nodes) if self._is_heard(node)]
+
+    def _reap(self) -> None:
+        """All agents have been killed by now, those without a say, too."""
+        for agent in self.agents:
+            agent.process.wait(BOUND)
 
     def _is_heard(self, node: int) -> bool:
         return self.fault.hears is None or node in self.fault.hears
