@@ -55,6 +55,7 @@ def plan_of(resolved: Resolved, prepared: Prepared, most: int) -> Plan:
             PlannedTimeout("from a polite stop to SIGKILL", grace, "--shutdown-timeout"),
             PlannedTimeout("for the other nodes to finish", config.exit_barrier_timeout, "--exit-barrier-timeout"),
             *_pauses(config.retry),
+            PlannedTimeout("without progress, until it is a hang", config.hang_timeout or None, "--hang-timeout"),
             PlannedTimeout("for workers to vanish after SIGKILL", Patience().reap, "fixed"),
         ),
         workers=_workers(prepared, described, min(most, config.nproc_per_node)),

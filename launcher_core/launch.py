@@ -23,7 +23,14 @@ from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import forwarded_numbers, signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
-from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls, watches
+from launcher_core.runtime.choose import (
+    choose_meeting,
+    choose_recorders,
+    choose_starter,
+    late_watch,
+    policy_calls,
+    watches,
+)
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
 from launcher_core.runtime.signals import unharmed_by
@@ -98,6 +105,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
         watches(policies, config),
         *policy_calls(policies),
         bindings=bindings,
+        late_watch=late_watch(config, plugins),
     )
     return Prepared(config, command, node, parts, recorders, plugins, (*plugins.notices, *notices))
 
@@ -211,6 +219,7 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
         stacks=stacks_of(ending.agent.seen),
+        hung_ranks=[base + local for local in ending.agent.hung_ranks],
     )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
     error.case = case

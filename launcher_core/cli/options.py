@@ -124,6 +124,10 @@ OPTIONS: tuple[Option, ...] = (
             metavar="NAME,...", default="SIGTERM,SIGINT,SIGHUP,SIGQUIT"),
     _option("forward-signals", FAIL, "Signals that go on to this node's workers and end nothing, e.g. SIGUSR1.",
             metavar="NAME,...", default="", torchrun=False),
+    _option("hang-timeout", FAIL, "Seconds without any progress of the workers after which they hang; 0: never.",
+            kind="seconds", metavar="SECONDS", default=300.0, torchrun=False),
+    _option("hang-action", FAIL, "What to do about a hang, besides saying who hangs, and where.",
+            choices=("report", "restart", "stop"), default="report", torchrun=False),
     _option("exit-code", FAIL, "Exit with 1 when workers failed, or with the code of the first that did.",
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "

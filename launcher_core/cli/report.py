@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from launcher_core.model.logs import LogsDest
-from launcher_core.rules.blame import Failed, Failure, choose_root, read_failure
+from launcher_core.rules.blame import Failed, Failure, Root, choose_root, read_failure
 from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case
 
@@ -21,11 +21,15 @@ def judge(
     max_restarts: int,
     report_lines: int,
     hung: str = "",
+    hung_ranks: Collection[int] = (),
     stacks: Sequence[str] = (),
 ) -> Case:
     """The case that the report is about; `failures` by global rank, never empty."""
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
     root = choose_root(failed)
+    named = next((position for position, one in enumerate(failed) if one.rank in hung_ranks), None)
+    if hung and named is not None:
+        root = Root(named, "it is the one that stands apart, as the watch says")
     return Case(
         name,
         failed,

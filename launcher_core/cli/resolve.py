@@ -153,6 +153,7 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "restart_window": values.window,
         "restart_min_uptime": lambda value: values.duration("--restart-min-uptime", value),
         "monitor_interval": lambda value: values.interval("--monitor-interval", value),
+        "hang_timeout": lambda value: values.duration("--hang-timeout", value),
         "report_lines": lambda value: values.at_least("--report-lines", value, 0),
         "redirects": lambda text: values.streams("--redirects", text, workers),
         "tee": lambda text: values.streams("--tee", text, workers),
@@ -272,7 +273,8 @@ _SAME = (
     "role", "rdzv_endpoint", "rdzv_backend", "max_restarts", "monitor_interval", "start_method",
     "log_line_prefix_template", "local_addr", "event_log_handler", "signals_to_handle",
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
-    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line",
+    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line", "hang_timeout",
+    "hang_action",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

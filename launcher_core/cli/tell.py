@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.steps import Alarm, Forwarded, Hung, Rang, Signalled
+from launcher_core.rules.steps import Alarm, Forwarded, Hung, Rang, Signalled, Stalled
 
 
 class Teller:
@@ -51,6 +51,8 @@ class Teller:
             return _rang(about)
         if isinstance(about, Hung):
             return f"{about.reason}; stopping the workers"
+        if isinstance(about, Stalled):
+            return "\n".join([about.reason, *(f"  {line}" for line in about.details)])
         if isinstance(about, Over) and not about.succeeded:
             return f"the job is over: {about.reason}; stopping the workers"
         if isinstance(about, Trouble):

@@ -92,6 +92,10 @@ class LaunchConfig(NamedTuple):
     retry: Retry = Retry()
     status_line: str = "off"
     """Whether a terminal shows how the launch stands: "auto" or "off"."""
+    hang_timeout: float = 300.0
+    """How long no worker of a node may make progress before that is a hang; 0 does not look."""
+    hang_action: str = "report"
+    """What becomes of a hang: "report", "restart" or "stop"."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

@@ -54,6 +54,22 @@ class Hung(Value):
 
     reason: str
     round: int
+    local_ranks: tuple[int, ...] = ()
+    """Who hangs, where that is known."""
+    final: bool = False
+    """Whether the job is to end of it, restarts or not."""
+
+
+class Stalled(Value):
+    """A watch says how the group of a round is doing, and leaves it at that."""
+
+    reason: str
+    round: int
+    local_ranks: tuple[int, ...] = ()
+    details: tuple[str, ...] = ()
+    """More lines about it."""
+    over: bool = False
+    """Whether this takes back what was said before: it goes on."""
 
 
 class Signalled(Value):
@@ -87,11 +103,12 @@ class Rang(Value):
 
 
 EVENTS = (
-    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Looked, Rang
+    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Looked, Rang,
+    Stalled,
 )  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Looked | Rang
+    | Signalled | Forwarded | Looked | Rang | Stalled
 )  # fmt: skip
 
 
@@ -154,6 +171,8 @@ class TellFailed(Value):
 
     round: int
     reason: str
+    final: bool = False
+    """Whether the job is over with that, restarts or not."""
 
 
 class TellFinished(Value):

@@ -33,6 +33,7 @@ from launcher_core.rules.steps import (
     Rang,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
     State,
@@ -62,7 +63,8 @@ class Agent(Value):
     exits: tuple[WorkerExit, ...] = ()
     """How workers of the current round ended, in the order seen."""
     hung: str = ""
-    """Why a group with no failed worker was given up, as its watch said."""
+    """Why a group with no failed worker was given up, as its watch said; and the local ranks that it named."""
+    hung_ranks: tuple[int, ...] = ()
     verdict: Regroup | Over | None = None
     signal: int | None = None
     error: Exception | None = None
@@ -122,6 +124,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         live=frozenset(range(agent.local_world_size)),
         exits=(),
         hung="",
+        hung_ranks=(),
         verdict=None,
         held=None,
         killed=False,
@@ -150,8 +153,12 @@ def _worker_stopped(agent: Agent, event: Exited) -> Step:
 def _hung(agent: Agent, event: Hung) -> Step:
     if event.round != agent.round:
         return agent, ()
-    told = (TellFailed(agent.round, event.reason), Say(event))
-    return look(agent._replace(hung=event.reason), event.reason, *told)
+    told = (TellFailed(agent.round, event.reason, event.final), Say(event))
+    return look(agent._replace(hung=event.reason, hung_ranks=event.local_ranks), event.reason, *told)
+
+
+def _stalled(agent: Agent, event: Stalled) -> Step:
+    return (agent, (Say(event),)) if event.round == agent.round else (agent, ())
 
 
 def _start_failed(agent: Agent, event: StartFailed) -> Step:
@@ -264,6 +271,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Looked: _ignore,
@@ -280,6 +288,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_ended,
         StartFailed: _start_failed,
         Hung: _hung,
+        Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
         Looked: _ignore,
@@ -296,6 +305,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: signal_again,
         Forwarded: _pass_on,
         Looked: looked,
@@ -312,6 +322,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Looked: keep_look,
@@ -328,6 +339,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
         Looked: _ignore,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
-from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
+from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
@@ -20,7 +20,7 @@ from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
-from launcher_core.rules.steps import Alarm, Exited, Hung, StartFailed, State
+from launcher_core.rules.steps import Alarm, Exited, Stalled, StartFailed, State
 from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
@@ -32,6 +32,7 @@ from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
+from launcher_core.runtime.watching import Late, StartedGroup, Watching
 from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class Parts(NamedTuple):
     meeting: Meeting
     starter: Starter
     logs: LogsSpecs
-    watches: tuple[Watch, ...] = ()
+    watches: Sequence[Any] = ()
+    """Watches, each with the method `attach`."""
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
     bindings: tuple[Binding, ...] = ()
     """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
+    late_watch: Late | None = None
 
 
 class Ending(NamedTuple):
@@ -103,7 +106,7 @@ class LocalAgent:
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
-        self._watching: list[Watch] = []
+        self._watching = Watching(self._loop, parts.watches, parts.late_watch, lambda text: tell(Notice(text)))
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
         self._ledger = Ledger(config.retry)
@@ -168,7 +171,7 @@ class LocalAgent:
         facts = standing(self._config, self._command, self._node, agent, self._past, self._waiting)
         heard = {one.local_rank: self._output.heard(one.local_rank) for one in self._workers}
         workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
-        return {**facts, "health": self._health, "workers": workers}
+        return {**facts, "hang": self._watching.facts(), "health": self._health, "workers": workers}
 
     def glance(self) -> Glance:
         """How it stands. From any thread."""
@@ -248,9 +251,8 @@ class LocalAgent:
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
-        for watch in self._parts.watches:
-            self._watching.append(watch)
-            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason, place.round)))
+        scene = StartedGroup(place, self._workers, self._group.dest, self._output.heard, self._loop.post)
+        self._watching.start(scene, self._group.pids)
 
     def _prefix(self, worker: Worker) -> bytes:
         names = {
@@ -302,8 +304,7 @@ class LocalAgent:
         if self._looking is not None:
             self._looking.close()
             self._looking = None
-        while self._watching:
-            self._let_go(self._watching.pop(0).stop)
+        self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(
@@ -334,11 +335,12 @@ class LocalAgent:
         broke = self._broke(first)
         reason = f"{effect.reason} on {self._node.name}{': ' if broke.summary else ''}{broke.summary}"
         left = self._config.max_restarts - spent + self._ledger.forgiven(monotonic())
-        self._refusal = self._ledger.refusal(broke) if left > 0 else ""
+        self._refusal = self._ledger.refusal(broke) if left > 0 and not effect.final else ""
         why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
-        if why_not:
-            self._tell(Over(False, f"{reason}; {why_not}"))
-            self._parts.meeting.abandon(f"{reason}; {why_not}")
+        if why_not or effect.final:
+            reason = f"{reason}; {why_not}" if why_not else reason
+            self._tell(Over(False, reason))
+            self._parts.meeting.abandon(reason)
         else:
             forgiven = self._ledger.forgiven(monotonic())
             self._parts.meeting.failed(effect.round, reason, *([forgiven] if forgiven else []))
@@ -365,6 +367,8 @@ class LocalAgent:
             self._ledger.heard(effect.about, monotonic())
         elif isinstance(effect.about, Waiting):
             self._waiting = effect.about
+        elif isinstance(effect.about, Stalled):
+            self._watching.told(effect.about)
         self._tell(effect.about)
 
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {

@@ -77,7 +77,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "duplicate_stdout_filters": [], "duplicate_stderr_filters": [], "virtual_local_rank": False,
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
-        "forward_signals": "", "retry": Retry(), "status_line": "auto",
+        "forward_signals": "", "retry": Retry(), "status_line": "auto", "hang_timeout": 300.0, "hang_action": "report",
     }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_every_flag_arrives() -> None:
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
         "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
         "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure",
-        "--status-line=off", "s.py",
+        "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -110,7 +110,7 @@ def test_every_flag_arrives() -> None:
         "shutdown_timeout": 5.0, "logs_plugin": "mine", "node_rank": 2, "policies": ("a", "b"),
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
         "forward_signals": "SIGUSR2,SIGHUP", "retry": Retry(2.0, 60.0, 600.0, 10.0, True),
-        "status_line": "off",
+        "status_line": "off", "hang_timeout": 2.5, "hang_action": "stop",
     }  # fmt: skip
 
 
@@ -285,6 +285,7 @@ def test_rendezvous_settings_that_are_no_pairs_are_refused(text: str, words: str
         ("--monitor-interval=nan", "--monitor-interval=nan: write seconds, more than 0"),
         ("--shutdown-timeout=-1", "--shutdown-timeout=-1.0: write seconds, 0 or more"),
         ("--exit-barrier-timeout=inf", "--exit-barrier-timeout=inf: write seconds, 0 or more"),
+        ("--hang-timeout=-1", "--hang-timeout=-1.0: write seconds, 0 or more"),
         ("--report-lines=-1", "--report-lines=-1: write 0 or more"),
         ("--redirects=4",
          "--redirects: '4' names no streams: write one digit for all local ranks (0 none, 1 stdout, "

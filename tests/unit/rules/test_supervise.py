@@ -25,6 +25,7 @@ from launcher_core.rules.steps import (
     Rang,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
     State,
@@ -54,6 +55,7 @@ ONE_OF_EACH = (
     Forwarded(SIGUSR1),
     Looked(0),
     Rang(Alarm.GRACE),
+    Stalled("no progress", 0),
 )
 
 
@@ -236,6 +238,20 @@ def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_h
 
     late = PLACE._replace(round=1)
     assert after(Formed(late), hung)[1] == ()
+
+
+def test_a_watch_that_only_reports_changes_nothing_but_what_is_said():
+    stalled = Stalled("no progress", 0, (1,))
+    agent, effects = after(Formed(PLACE), stalled)
+    assert (agent, effects) == (after(Formed(PLACE))[0], (Say(stalled),))
+    assert after(Formed(PLACE), Stalled("no progress", 7))[1] == ()
+
+
+def test_a_hang_may_end_the_job_and_names_whom_it_is_about():
+    hung = Hung("no heartbeat", 0, (2,), final=True)
+    agent, effects = after(Formed(PLACE), hung)
+    assert effects[-2:] == (TellFailed(0, "no heartbeat", final=True), Say(hung))
+    assert agent.hung_ranks == (2,)
 
 
 def test_a_group_that_cannot_start_ends_the_run_but_not_the_job():
