@@ -26,6 +26,8 @@ RENDEZVOUS = (
     "--rdzv-endpoint={host}:{port}",
     "--rdzv-conf=join_timeout={join},last_call_timeout=0.2,is_host={hosts}",
 )
+OURS = "--hang-"
+"""Options that torchrun does not have."""
 _NAMED = [
     "unshare",
     "--mount",
@@ -86,7 +88,8 @@ class Stage:
         words.append(f"--nproc-per-node={self.fault.workers}")
         if self.fault.nodes > 1 and self.fault.joined:
             words += [word.format(**facts) for word in RENDEZVOUS]
-        return words + [word.format(**facts) for word in (*self.fault.options, *self.fault.program)]
+        options = [word for word in self.fault.options if not (self.torchrun and word.startswith(OURS))]
+        return words + [word.format(**facts) for word in (*options, *self.fault.program)]
 
     def _report(self, node: int) -> Path:
         return self.folder / f"report{node}.json"
