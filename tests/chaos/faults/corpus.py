@@ -33,6 +33,6 @@ KNOWN: dict[str, str] = {
     "a rank that waits for a child that does not end": "the child is looked at, and not said to be one",
     "a rank of the second node that is stopped (SIGSTOP)": ACROSS,
     **{fault.name: ACROSS for fault in faults_nodes.FAULTS if fault.hears is None},
-    **{fault.name: LOST for fault in faults_nodes.FAULTS if fault.hears is not None},
+    **{fault.name: LOST for fault in faults_nodes.FAULTS if fault.truth.kinds == ("node_lost",)},
 }
 """What our report is wrong about today, with the reason. To be emptied."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from fault import Fault, Truth, one
 
-LIMIT = ("--hang-timeout=1", "--hang-action=stop")
+LIMIT = ("--hang-timeout=2", "--hang-action=stop")
 WAITING = """
 import os, signal, threading, time
 peers = connect(hub={rank})

@@ -77,7 +77,8 @@ class Stage:
             "port": self.port,
             "host": self.nodes[0].address if self.nodes else "127.0.0.1",
             "hosts": "no" if node else "yes",
-            "join": 30 if self.torchrun else 2,
+            "join": 30,
+            "rejoin": 30 if self.torchrun else 4,
         }
         python = str(Path(self.torchrun).with_name("python")) if self.torchrun else sys.executable
         if self.fault.api:
