@@ -15,7 +15,19 @@ from typing import Any
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
-from launcher_core.rules.ending import follow, keep_look, kill, look, looked, signal_again, stop, stopped, time_is_up
+from launcher_core.rules.ending import (
+    follow,
+    keep_look,
+    kill,
+    look,
+    looked,
+    preempt,
+    signal_again,
+    stop,
+    stopped,
+    time_is_up,
+    warned,
+)
 from launcher_core.rules.steps import (
     EVENTS,
     AgentEvent,
@@ -30,7 +42,9 @@ from launcher_core.rules.steps import (
     Leave,
     Looked,
     Pass,
+    Preempted,
     Rang,
+    Requeue,
     Say,
     Signalled,
     Stalled,
@@ -40,6 +54,7 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
+    Warned,
 )
 
 
@@ -70,6 +85,8 @@ class Agent(Value):
     error: Exception | None = None
     held: Alarm | None = None
     """Until when workers that are to be stopped are not asked to, because something has to be done before."""
+    asked: bool = False
+    """Whether they were."""
     killed: bool = False
     seen: Looked | None = None
     """What they were doing when it was decided to stop them."""
@@ -127,6 +144,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         hung_ranks=(),
         verdict=None,
         held=None,
+        asked=False,
         killed=False,
         seen=None,
     )
@@ -147,7 +165,7 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
 
 def _worker_stopped(agent: Agent, event: Exited) -> Step:
     agent = agent._replace(live=agent.live - {event.exit.local_rank}, exits=(*agent.exits, event.exit))
-    return (agent, ()) if agent.live else stopped(agent)
+    return (agent, ()) if agent.live or agent.held is Alarm.WARN else stopped(agent)
 
 
 def _hung(agent: Agent, event: Hung) -> Step:
@@ -168,6 +186,8 @@ def _start_failed(agent: Agent, event: StartFailed) -> Step:
 def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     agent = agent._replace(verdict=event)
     failed = event.restart if isinstance(event, Regroup) else not event.succeeded
     return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
@@ -176,6 +196,8 @@ def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
 def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
     return agent._replace(verdict=event), (Say(event),) if follows else ()
 
@@ -184,6 +206,8 @@ def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     """AWAITING and FINISHING: no worker is alive, the verdict can be followed at once."""
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     said = (Say(event),) if isinstance(event, Regroup) else ()
     agent, effects = follow(agent._replace(verdict=event))
     return agent, (Disarm(), *said, *effects)
@@ -194,6 +218,8 @@ def _cut_in_running(agent: Agent, event: Cut) -> Step:
 
 
 def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
+    if not agent.live:  # what is run before a preempted job ends goes on
+        return agent, (Say(event),)
     verdict = agent.verdict if isinstance(agent.verdict, Over) else _rejoin(agent, event)
     return kill(agent._replace(verdict=verdict), Say(event))
 
@@ -208,6 +234,8 @@ def _rejoin(agent: Agent, event: Cut) -> Regroup:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
+    if event.requeue:
+        return preempt(agent, event.reason, Say(event))
     return agent._replace(state=State.DONE, verdict=event), ()
 
 
@@ -237,6 +265,11 @@ def _signal_before_start(agent: Agent, event: Signalled) -> Step:
 
 def _signal_in_running(agent: Agent, event: Signalled) -> Step:
     return stop(agent._replace(signal=event.signum), event.signum, Say(event))
+
+
+def _preempted(agent: Agent, event: Preempted) -> Step:
+    """Any state: the job ends on all nodes."""
+    return preempt(agent, event.notice, Say(event), Requeue(event.notice))
 
 
 def _alarm_before_start(agent: Agent, event: Rang) -> Step:
@@ -274,6 +307,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: _ignore,
         Rang: _alarm_before_start,
     },
@@ -291,6 +326,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: _ignore,
         Rang: _ignore,
     },
@@ -308,6 +345,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: signal_again,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: warned,
         Looked: looked,
         Rang: time_is_up,
     },
@@ -325,6 +364,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: keep_look,
         Rang: _ignore,
     },
@@ -342,6 +383,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },
