@@ -283,7 +283,7 @@ class LocalAgent:
     def _sweep(self, effect: steps.Sweep) -> None:
         self._stop_watching()
         for exit in self._agent.exits:
-            if exit.code != 0:
+            if exit.code != 0 or exit.local_rank in self._agent.hung_ranks:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
