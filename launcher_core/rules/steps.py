@@ -246,6 +246,12 @@ class TellFinished(Value):
     round: int
 
 
+class Leaving(Value):
+    """Tell the meeting that this node will go away when its workers are gone."""
+
+    reason: str
+
+
 class Leave(Value):
     """Tell the meeting that this node goes away."""
 
@@ -260,5 +266,5 @@ class Say(Value):
 
 Effect = (
     Join | Start | Look | Warn | Requeue | AskMore | Examine | Kill | Pass | Sweep | Arm | Disarm
-    | TellFailed | TellFinished | Leave | Say
+    | TellFailed | TellFinished | Leaving | Leave | Say
 )  # fmt: skip

@@ -344,6 +344,9 @@ class LocalAgent:
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
 
+    def _leaving(self, effect: steps.Leaving) -> None:
+        getattr(self._parts.meeting, "leaving", str)(effect.reason)
+
     def _leave(self, effect: steps.Leave) -> None:
         self._parts.meeting.leave(effect.reason)
 
@@ -372,6 +375,7 @@ class LocalAgent:
         steps.Disarm: _disarm,
         steps.TellFailed: _tell_failed,
         steps.TellFinished: _tell_finished,
+        steps.Leaving: _leaving,
         steps.Leave: _leave,
         steps.Say: _say,
     }

@@ -230,6 +230,10 @@ class Member:
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self.talk.ask(lambda guest, now: guest.finished(effect.round))
 
+    def _leaving(self, effect: steps.Leaving) -> None:
+        if self.hosts:
+            self.talk.ask(lambda guest, now: guest.end_job(effect.reason))
+
     def _leave(self, effect: steps.Leave) -> None:
         """When this node hosts, the job cannot go on without it and is closed."""
         if self.hosts:
@@ -253,6 +257,7 @@ class Member:
         steps.Disarm: _disarm,
         steps.TellFailed: _tell_failed,
         steps.TellFinished: _tell_finished,
+        steps.Leaving: _leaving,
         steps.Leave: _leave,
         steps.Say: _say,
     }
