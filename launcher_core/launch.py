@@ -216,6 +216,7 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
 
 def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
     from launcher_core.cli.report import judge, stacks_of
+    from launcher_core.rules.ending import stuck_words
     from launcher_core.rules.story import told
 
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
@@ -229,6 +230,7 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
         stacks=stacks_of(ending.agent.seen),
+        stuck=stuck_words(ending.agent.remains),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
     )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
@@ -251,6 +253,9 @@ def _checked(config: LaunchConfig) -> LaunchConfig:
         raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
     if not 0 < config.monitor_interval < float("inf"):
         raise UsageError(f"monitor_interval={config.monitor_interval}: write a number of seconds above 0")
+    most = config.max_shutdown_timeout
+    if most is not None and not 0 <= most < float("inf"):
+        raise UsageError(f"max_shutdown_timeout={most}: write a number of seconds, 0 or more")
     if config.shutdown_timeout is None:
         from launcher_core.cli.resolve import grace  # the command line has asked already
 

@@ -118,6 +118,8 @@ OPTIONS: tuple[Option, ...] = (
             kind="seconds", metavar="SECONDS", default=0.1),
     _option("shutdown-timeout", FAIL, "Grace between asking workers to stop and killing them. [30]",
             kind="seconds", metavar="SECONDS"),
+    _option("max-shutdown-timeout", FAIL, "How long a worker may take to end that asks for more. "
+            "[10 times the grace]", kind="seconds", metavar="SECONDS", torchrun=False),
     _option("exit-barrier-timeout", FAIL, "How long a node that is done waits for the others. [300]",
             kind="seconds", metavar="SECONDS", torchrun=False),
     _option("signals-to-handle", FAIL, "The signals on which the workers are stopped and the launcher ends.",

@@ -71,6 +71,8 @@ class Case(NamedTuple):
     """Why the workers were given up, where a watch did that."""
     stacks: Sequence[str] = ()
     """What those that still ran were doing, a line for each place, and the file that has all of it."""
+    stuck: str = ""
+    """Who did not end after SIGKILL, and what the kernel says of it."""
 
     @property
     def blamed(self) -> Failed:
@@ -99,12 +101,12 @@ def report(
     report_lines: int = 20,
     refusal: str = "",
     stacks: Sequence[str] = (),
+    stuck: str = "",
 ) -> str:
     """The report as lines joined by newlines, none at the end.
 
     `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
-    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out; `stacks` say
-    what the others were doing.
+    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
     """
     failed = failures[root]
     others = [other for position, other in enumerate(failures) if position != root]
@@ -120,13 +122,13 @@ def report(
         *_grid("also", _also(failed, [other for other in others if not other.stopped])),
         *_stopped([other for other in others if other.stopped]),
         *_grid("stacks", stacks),
+        *_grid("stuck", [f"{stuck}; it is left behind"] if stuck else []),
         *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
     ]
-    shown = _told(failed.error) if failed.error else ()
     parts = [
         [title(name, failed, hostname)],
         facts,
-        _block("traceback", _fitted(shown)),
+        _block("traceback", _fitted(_told(failed.error) if failed.error else ())),
         _block("end of its stderr", _stderr(failed, report_lines)),
         ends,
     ]

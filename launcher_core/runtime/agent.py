@@ -14,7 +14,7 @@ from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.model.settings import LaunchConfig
+from launcher_core.model.settings import MOST, LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
@@ -100,7 +100,8 @@ class LocalAgent:
         cpus = [binding.cpus for binding in parts.bindings]
         self._group = Group(parts.starter, self._warden, self._output, parts.logs, config.stdin, filters, cpus)
         grace = 30.0 if config.shutdown_timeout is None else config.shutdown_timeout
-        patience = Patience(grace=grace, barrier=config.exit_barrier_timeout)
+        most = MOST * grace if config.max_shutdown_timeout is None else config.max_shutdown_timeout
+        patience = Patience(grace=grace, most=most, barrier=config.exit_barrier_timeout)
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
@@ -262,6 +263,12 @@ class LocalAgent:
         what = (self._parts.preempted, self._config.on_preempt, self._warden.mark)
         self._last.warn(effect.notice, what, self._agent.patience.grace)
 
+    def _ask_more(self, effect: steps.AskMore) -> None:
+        self._last.ask_more(effect)
+
+    def _examine(self, effect: steps.Examine) -> None:
+        self._last.examine(effect)
+
     def _requeue(self, effect: steps.Requeue) -> None:
         meeting = self._parts.meeting
         getattr(meeting, "requeue", meeting.abandon)(f"{effect.notice} on {self._node.name}")
@@ -356,6 +363,8 @@ class LocalAgent:
         steps.Look: _look,
         steps.Warn: _warn,
         steps.Requeue: _requeue,
+        steps.AskMore: _ask_more,
+        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,
