@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from launcher_core.rules.hang import Mode, Track, has_run, idle_seconds, is_idle, stuck
+from launcher_core.rules.hang import Mode, Track, has_run, idle_seconds, is_idle, somebody_waits, stuck
 from launcher_core.rules.stacks import Stack, fold, lines, place_text, ranks_text
 
 WORDS: Mapping[str, str] = {
@@ -49,7 +49,9 @@ class Verdict(NamedTuple):
 
 def suspects(tracks: Mapping[int, Track], now: float, timeout: float) -> bool:
     """Whether a look at the stacks is worth its while."""
-    return bool(stuck(tracks, now, timeout)) or is_idle(tracks, now, timeout)
+    if stuck(tracks, now, timeout) or is_idle(tracks, now, 2 * timeout):
+        return True
+    return is_idle(tracks, now, timeout) and somebody_waits(tracks, now, timeout)
 
 
 def decide(tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float, timeout: float) -> Verdict | None:
@@ -60,8 +62,14 @@ def decide(tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float,
     if not is_idle(tracks, now, timeout):
         return None
     culprits = culprits_of(tracks, stacks)
-    runs = bool(culprits) and all(has_run(tracks[rank], now, timeout) for rank in culprits)
-    if runs and idle_seconds(tracks, now) < 2 * timeout:
+    if somebody_waits(tracks, now, timeout):
+        waits = any(not has_run(tracks[rank], now, timeout) for rank in culprits) or not culprits
+    else:  # all run: only the stacks can tell that some wait for the others
+        waits = False
+        peers = set(tracks).difference(culprits)
+        if not culprits or not any(_in_collective(tracks[rank], stacks.get(rank, UNKNOWN)) for rank in peers):
+            return None
+    if not waits and idle_seconds(tracks, now) < 2 * timeout:
         return None
     return _verdict(culprits, tracks, stacks, now)
 
@@ -82,9 +90,12 @@ def culprits_of(tracks: Mapping[int, Track], stacks: Mapping[int, Stack]) -> tup
             return apart  # many that spin wait for each other, in that way
     if ended:
         return ended
+    places = _fewest({rank: place_text(stacks.get(rank, UNKNOWN)) for rank in live})
+    if all(_in_collective(track, stacks.get(rank, UNKNOWN)) for rank, track in live.items()):
+        return places  # how they wait there says nothing
     return (
         _fewest({rank: _kind(track) for rank, track in live.items()})
-        or _fewest({rank: stacks.get(rank, UNKNOWN).calls for rank in live})
+        or places
         or _likeliest({rank: _kind(track) for rank, track in live.items()})
     )
 

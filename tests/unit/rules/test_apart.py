@@ -70,6 +70,16 @@ def test_what_rests_on_a_worker_that_runs_takes_twice_as_long() -> None:
     )
 
 
+def test_where_all_run_only_the_stacks_can_tell_and_only_after_twice_as_long() -> None:
+    tracks, stacks = {0: SPINS, 1: MOVES, 2: SPINS}, {0: REDUCE, 1: LOAD, 2: REDUCE}
+    assert decide(tracks, stacks, 60.0, 40.0) is None
+    verdict = decide(tracks, stacks, 60.0, 30.0)
+    assert verdict is not None
+    assert verdict.text.startswith("rank 1 has waited in sleep, in small steps, for 60 s, in load, train.py:41")
+    assert decide(tracks, {0: LOAD, 1: LOAD, 2: Stack()}, 60.0, 30.0) is None
+    assert decide(tracks, {0: REDUCE, 1: REDUCE, 2: REDUCE}, 60.0, 30.0) is None
+
+
 def test_busy_peers_do_not_delay_the_verdict_on_one_that_waits() -> None:
     verdict = decide({0: SPINS, 1: SPINS, 2: still("pipe", pid=4711)}, {}, 60.0, 60.0)
     assert verdict is not None
