@@ -74,6 +74,19 @@ def decide(tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float,
     return _verdict(culprits, tracks, stacks, now)
 
 
+def of_late(late: Mapping[int, str], tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float) -> Verdict:
+    """The verdict on workers whose heartbeats are overdue, `late` in words: those of them that stand apart, or all."""
+    apart = [rank for rank in culprits_of(tracks, stacks) if rank in late] if len(late) > 1 else []
+    culprits = apart or sorted(late)
+
+    def words(rank: int) -> str:
+        calls = stacks.get(rank, UNKNOWN).calls
+        return f"{late[rank]}, {place_text(stacks[rank])}" if calls else late[rank]
+
+    text = _with_pid(_sentence(culprits, words), culprits, tracks)
+    return Verdict(tuple(culprits), text, tuple(_details(sorted(tracks), tracks, stacks)))
+
+
 def culprits_of(tracks: Mapping[int, Track], stacks: Mapping[int, Stack]) -> tuple[int, ...]:
     """Who stands apart from workers that all make no progress; nobody where they are all alike."""
     live = {rank: track for rank, track in sorted(tracks.items()) if track.mode is not Mode.ENDED}
@@ -149,11 +162,16 @@ def _verdict(culprits: Sequence[int], tracks: Mapping[int, Track], stacks: Mappi
         )
         return Verdict((), text, tuple(_details(others, tracks, stacks)))
     said = _sentence(culprits, lambda rank: _alone(tracks[rank], stacks.get(rank, UNKNOWN), tracks, now))
-    if len(culprits) == 1 and tracks[culprits[0]].sample.pid:
-        said = said.replace(ranks_text(culprits), f"{ranks_text(culprits)} (pid {tracks[culprits[0]].sample.pid})", 1)
+    said = _with_pid(said, culprits, tracks)
     working = [rank for rank in others if tracks[rank].mode is Mode.WORKING]
     rest = f"; {_rest(others, tracks)}" if others and not working else ""
     return Verdict(tuple(culprits), f"{said}{rest}", tuple(_details(sorted(tracks), tracks, stacks)))
+
+
+def _with_pid(said: str, culprits: Sequence[int], tracks: Mapping[int, Track]) -> str:
+    """The sentence, with the process where it is about one."""
+    pid = tracks[culprits[0]].sample.pid if len(culprits) == 1 else 0
+    return said.replace(ranks_text(culprits), f"{ranks_text(culprits)} (pid {pid})", 1) if pid else said
 
 
 def _alone(track: Track, stack: Stack, tracks: Mapping[int, Track], now: float) -> str:

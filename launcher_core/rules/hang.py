@@ -36,7 +36,7 @@ class Mode(Enum):
     BLOCKED = "blocked"
     """Its main thread is in uninterruptible sleep, and never ran."""
     HELD = "held"
-    """A person holds it: a debugger, or a question at the terminal."""
+    """A person holds it, by a debugger or a question at the terminal; or it has asked for time."""
     ENDED = "ended"
 
 
@@ -69,6 +69,8 @@ class Sample(NamedTuple):
     processes: frozenset[int] = frozenset()
     held: bool = False
     """Whether it is known that a person holds it."""
+    excused: bool = False
+    """Whether it has said that it will take some time."""
 
 
 class Track(NamedTuple):
@@ -120,7 +122,9 @@ def _standing(sample: Sample) -> Mode | None:
         return Mode.ENDED
     if sample.state == "t" or sample.held:
         return Mode.HELD
-    return Mode.STOPPED if sample.state == "T" else None
+    if sample.state == "T":
+        return Mode.STOPPED
+    return Mode.HELD if sample.excused else None
 
 
 def _mode(before: Sample, now: Sample) -> Mode:
