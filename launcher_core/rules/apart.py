@@ -45,6 +45,8 @@ class Verdict(NamedTuple):
     ranks: tuple[int, ...]
     text: str
     details: tuple[str, ...] = ()
+    sure: bool = True
+    """False where it rests on the stacks alone: then it takes two that are the same."""
 
 
 def suspects(tracks: Mapping[int, Track], now: float, timeout: float) -> bool:
@@ -63,15 +65,16 @@ def decide(tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float,
         return None
     culprits = culprits_of(tracks, stacks)
     if somebody_waits(tracks, now, timeout):
+        sure = True
         waits = any(not has_run(tracks[rank], now, timeout) for rank in culprits) or not culprits
     else:  # all run: only the stacks can tell that some wait for the others
-        waits = False
+        waits = sure = False
         peers = set(tracks).difference(culprits)
         if not culprits or not any(_in_collective(tracks[rank], stacks.get(rank, UNKNOWN)) for rank in peers):
             return None
     if not waits and idle_seconds(tracks, now) < 2 * timeout:
         return None
-    return _verdict(culprits, tracks, stacks, now)
+    return _verdict(culprits, tracks, stacks, now)._replace(sure=sure)
 
 
 def of_late(late: Mapping[int, str], tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float) -> Verdict:

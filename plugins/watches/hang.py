@@ -109,6 +109,7 @@ class _Round:
         self._tracks: dict[int, Track] = {}
         self._looked = monotonic()
         self._ask_again = 0.0
+        self._guess: tuple[str, ...] = ()
         self._told: Verdict | None = None
         self._pages = {rank: Page() for rank in self._pids}
         self._beats: dict[int, Beat] = {}
@@ -162,6 +163,8 @@ class _Round:
         if late and (verdict is None or not verdict.ranks):
             verdict = of_late(late, self._tracks, stacks, now)
         self._ask_again = now + self._watch.timeout / 2
+        if verdict is not None and not verdict.sure and verdict.details != self._guess:
+            self._guess, verdict = verdict.details, None
         if verdict is not None and not self._stop.is_set():
             self._told, self._going = verdict, 0
             self._watch.act(self._scene, verdict)

@@ -76,6 +76,7 @@ def test_where_all_run_only_the_stacks_can_tell_and_only_after_twice_as_long() -
     verdict = decide(tracks, stacks, 60.0, 30.0)
     assert verdict is not None
     assert verdict.text.startswith("rank 1 has waited in sleep, in small steps, for 60 s, in load, train.py:41")
+    assert not verdict.sure
     assert decide(tracks, {0: LOAD, 1: LOAD, 2: Stack()}, 60.0, 30.0) is None
     assert decide(tracks, {0: REDUCE, 1: REDUCE, 2: REDUCE}, 60.0, 30.0) is None
 
