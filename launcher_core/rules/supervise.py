@@ -305,7 +305,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
-        Stalled: _ignore,
+        Stalled: _stalled,
         Signalled: signal_again,
         Forwarded: _pass_on,
         Looked: looked,
