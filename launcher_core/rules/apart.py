@@ -101,9 +101,9 @@ def culprits_of(tracks: Mapping[int, Track], stacks: Mapping[int, Stack]) -> tup
         return tuple(live)
     for waits in (_in_collective, _for_peers):
         apart = tuple(rank for rank, track in live.items() if not waits(track, stacks.get(rank, UNKNOWN)))
-        busy = waits is _for_peers and all(live[rank].mode is Mode.SPINNING for rank in apart)
-        if 0 < len(apart) < len(live) and not (busy and len(apart) * 2 > len(live)):
-            return apart  # many that spin wait for each other, in that way
+        alike = waits is _for_peers and len({_kind(live[rank]) for rank in apart}) == 1
+        if 0 < len(apart) < len(live) and not (alike and len(apart) * 2 > len(live)):
+            return apart  # most of them, in one way: then that is how they wait for each other
     if ended:
         return ended
     places = _fewest({rank: place_text(stacks.get(rank, UNKNOWN)) for rank in live})

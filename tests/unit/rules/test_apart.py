@@ -41,6 +41,8 @@ WORKS = Track(Sample(60.0), Mode.WORKING, 0.0, 60.0, 60.0)
         ([still(), SPINS], {}, (1,)),
         ([still("poll"), MOVES, still()], {}, (1,)),
         ([SPINS, SPINS, still("futex")], {}, (2,)),
+        ([still("futex"), still("futex"), still("poll")], {}, (2,)),
+        ([still("futex"), still("pipe"), still("poll")], {}, (0, 1)),
         ([SPINS, SPINS, still("socket")], {}, (2,)),
         ([still("futex"), still("futex"), still("pipe")], {}, (2,)),
         ([still("futex"), still("sleep")], {}, (1,)),
