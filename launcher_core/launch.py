@@ -37,6 +37,7 @@ from launcher_core.runtime.choose import (
     choose_starter,
     late_watch,
     policy_calls,
+    policy_names,
     watches,
 )
 from launcher_core.runtime.events import Diary
@@ -93,7 +94,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
     _signals(config)
     config = _checked(config)._replace(run_id=config.run_id or os.urandom(16).hex())
     plugins = Plugins()
-    policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
+    policies = [plugins.choose(POLICY_GROUP, name) for name in policy_names(config, os.environ)]
     node = _node(config)
     meeting = choose_meeting(config, plugins, policies)
     logs = config.logs_specs

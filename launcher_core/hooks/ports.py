@@ -318,6 +318,12 @@ class Scene(Protocol):
     def resumed(self, reason: str) -> None:
         """Take back what was reported: the workers go on."""
 
+    def notice(self, text: str) -> None:
+        """Tell people something that is no hang."""
+
+    def explain(self, local_rank: int, text: str) -> None:
+        """Have the report say this of the worker, as a note, if it ends badly."""
+
     def give_up(self, reason: str, local_ranks: Sequence[int] = (), *, restart: bool = True) -> None:
         """Have the group treated as failed, as `alarm` does, with these workers to blame; or have the job ended."""
 

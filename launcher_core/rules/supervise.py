@@ -341,7 +341,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
-        Stalled: _ignore,
+        Stalled: _stalled,
         Signalled: signal_again,
         Forwarded: _pass_on,
         Preempted: noticed,

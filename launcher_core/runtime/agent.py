@@ -293,7 +293,7 @@ class LocalAgent:
         self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
-        return ProcessFailure(
+        failure = ProcessFailure(
             exit.local_rank,
             exit.pid,
             exit.code,
@@ -302,6 +302,8 @@ class LocalAgent:
             stderr_tail=self._output.tail(exit.local_rank),
             stopped=exit.stopped,
         )
+        failure.explanation = self._watching.explained(exit.local_rank)
+        return failure
 
     def _arm(self, effect: steps.Arm) -> None:
         self._loop.arm(steps.Rang(effect.alarm), effect.seconds)
