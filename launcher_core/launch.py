@@ -178,16 +178,21 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
         raise agent.error
     if won:
         return {base + local: value for local, value in sorted(ending.values.items())}
-    reason = agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung
-    if not any(not failure.stopped for failure in ending.failures.values()) and not agent.hung:
-        raise JobFailedError(f"the job failed on another node: {reason}")
-    raise _child_failed(launch, ending, base, reason)
+    raise _failed(launch, ending, base, agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung)
 
 
-def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
-    from launcher_core.cli.report import judge
+def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError | JobFailedError:
+    """What to raise, of this node's workers or of another's, with the verdict of all nodes where there is one."""
+    from launcher_core.cli.report import Verdict, judge
     from launcher_core.rules.story import told
 
+    over = ending.agent.verdict
+    verdict, nodes = (over.verdict, over.aftermath) if isinstance(over, Over) else (None, ())
+    ours = any(not failure.stopped for failure in ending.failures.values()) or bool(ending.agent.hung)
+    if not ours and (verdict is None or verdict.get("rank") is None):
+        elsewhere = JobFailedError(f"the job failed on another node: {verdict['text'] if verdict else reason}")
+        elsewhere.told = verdict
+        return elsewhere
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
     case = judge(
         launch.command.name,
@@ -198,8 +203,14 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         max_restarts=launch.config.max_restarts,
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
+        verdict=Verdict(verdict, nodes) if verdict is not None and verdict.get("rank") is not None else None,
     )
-    error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
+    if not ours:
+        elsewhere = JobFailedError(told(case))
+        elsewhere.case = case
+        return elsewhere
+    root = case.blamed.rank if case.blamed.rank in failures else None
+    error = ChildFailedError(launch.command.name, failures, root=root, report=told(case))
     error.case = case
     return error
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.model.logs import LogsDest
 from launcher_core.rules.blame import Failed, Failure, choose_root, read_failure
 from launcher_core.rules.story import Case
+
+if TYPE_CHECKING:
+    from launcher_core.rules.testimony import Testimony
 
 
 def judge(
@@ -20,22 +24,48 @@ def judge(
     max_restarts: int,
     report_lines: int,
     hung: str = "",
+    verdict: Verdict | None = None,
 ) -> Case:
-    """The case that the report is about; `failures` by global rank, never empty."""
+    """The case that the report is about; `failures` by global rank, never empty unless there is a `verdict`.
+
+    That is what the nodes of the job have settled on, the same for all of them.
+    """
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
+    counts: dict[str, Any] = {"restarts": restarts, "max_restarts": max_restarts, "report_lines": report_lines}
+    if verdict is not None:
+        return _settled(name, failed, verdict, hostname, counts)
     root = choose_root(failed)
-    return Case(
-        name,
-        failed,
-        root.position,
-        root.reason,
-        {one.local_rank: log_paths(dest, one.local_rank) for one in failed},
-        hostname,
-        restarts=restarts,
-        max_restarts=max_restarts,
-        report_lines=report_lines,
-        hung=hung,
-    )
+    paths = {one.local_rank: log_paths(dest, one.local_rank) for one in failed}
+    return Case(name, failed, root.position, root.reason, paths, hostname, hung=hung, **counts)
+
+
+class Verdict(NamedTuple):
+    """What the nodes have settled on: a testimony about a worker, and what became of the workers of each node."""
+
+    told: Testimony
+    nodes: Sequence[tuple[str, str]]
+
+
+def _settled(
+    name: str,
+    failed: Sequence[Failed],
+    verdict: Verdict,
+    hostname: str,
+    counts: Mapping[str, Any],
+) -> Case:
+    from launcher_core.rules.testimony import failed_of
+
+    told, nodes = verdict
+    root = failed_of(told)
+    assert root is not None
+    ours = [one for one in failed if (told["node"], root.rank, root.pid) == (hostname, one.rank, one.pid)]
+    others = [one for one in failed if one not in ours]
+    files = (told["files"][1], told["files"][2])
+    shown = {root.local_rank: [path for path in files if path]}
+    reason, hung = str(told.get("reason") or ""), told["text"] if told["kind"] == "hang" else ""
+    alone = hostname not in dict(nodes)
+    more: dict[str, Any] = {"foreign": not ours, "nodes": nodes, "files": files, "alone": alone}
+    return Case(name, [root, *others], 0, reason, shown, told["node"], hung=hung, **counts, **more)
 
 
 def _with_a_full_disk(failed: Failed, dest: LogsDest) -> Failed:

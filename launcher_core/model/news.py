@@ -1,5 +1,8 @@
 """What a meeting tells the agent. Each is one fact, complete in itself, and names the round it is about."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from launcher_core.model.job import Place
 from launcher_core.model.value import Value
 
@@ -33,6 +36,12 @@ class Over(Value):
 
     succeeded: bool
     reason: str
+    verdict: Mapping[str, Any] | None = None
+    """What a node told of the failure that explains it (rules/testimony.py); the same on every node, once settled."""
+    settled: bool = True
+    """If not, the nodes are asked what they know, and another Over follows."""
+    aftermath: tuple[tuple[str, str], ...] = ()
+    """Names of nodes, and what became of their workers."""
 
 
 class Waiting(Value):

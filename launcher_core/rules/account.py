@@ -19,8 +19,8 @@ SCHEMA = 1
 """Grows when a field changes its meaning; new fields and classes may come without."""
 
 CLASSES = (
-    "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "host_lost",
-    "other_node", "stopped", "stuck", "launcher",
+    "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "node_lost",
+    "host_lost", "other_node", "stopped", "stuck", "launcher",
 )  # fmt: skip
 
 
@@ -74,6 +74,8 @@ def account(
     root = case.blamed if case else None
     told = list(case.failures) if case else list(failed)
     at = (streams or {}).get(root.local_rank, Streams()) if root else Streams()
+    if case and case.files is not None:
+        at = Streams(case.files[0] or None, case.files[1] or None)
     return {
         "schema": SCHEMA,
         "job": {**job._asdict(), "command": list(job.command)},
@@ -81,7 +83,7 @@ def account(
         "outcome": outcome(error),
         "exit_code": exit_code(error),
         "cause": None if error is None or not exit_code(error) else _cause(error, case, where),
-        "consequences": _consequences(root, [one for one in told if one is not root]),
+        "consequences": _consequences(case, root, [one for one in told if one is not root]),
         "restarts": {"spent": spent.restarts, "allowed": spent.max_restarts},
         "logs": {"error_file": (root.error_file or None) if root else None, **at._asdict()},
         "began": spent.began,
@@ -172,6 +174,9 @@ _NOTHING: Mapping[str, Any] = {
 
 def _cause_of(error: BaseException, where: Where) -> dict[str, Any]:
     """What is known when no worker of this node is to blame: what the launcher says."""
+    told = getattr(error, "told", None)
+    if told:  # what befell a node
+        return {"class": told["kind"], "title": told["text"], "text": told["text"], "node": told["node"]}
     name = next((name for one, name in _KINDS if isinstance(error, one)), "launcher")
     ours = isinstance(error, errors.LauncherError | errors.SignalException)
     text = str(error) if ours else f"{type(error).__name__}: {error}"
@@ -203,8 +208,9 @@ def _frame(error: PythonError | None) -> dict[str, Any] | None:
     return dict(error.frame._asdict()) if error and error.frame else None
 
 
-def _consequences(root: Failed | None, others: Sequence[Failed]) -> dict[str, Any]:
+def _consequences(case: Case | None, root: Failed | None, others: Sequence[Failed]) -> dict[str, Any]:
     """What became of the others, by global rank: whom the launcher stopped, and who failed beside the root."""
+    gaps = None if case and case.foreign else root
     stopped = [one for one in others if one.stopped]
     own = sorted((one for one in others if not one.stopped), key=lambda one: (one.at, one.rank))
     return {
@@ -216,9 +222,10 @@ def _consequences(root: Failed | None, others: Sequence[Failed]) -> dict[str, An
                 "local_rank": one.local_rank,
                 "pid": one.pid,
                 "exit_code": one.exit_code,
-                "seconds_later": round(one.at - root.at, 6) if root else None,
+                "seconds_later": round(one.at - gaps.at, 6) if gaps else None,
                 "said": story.said(one),
             }
             for one in own
         ],
+        "nodes": [{"node": node, "text": text} for node, text in (case.nodes if case else ())],
     }

@@ -16,6 +16,7 @@ from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
 from launcher_core.rules import round as rounds
 from launcher_core.rules.doubt import Doubts
+from launcher_core.rules.ranks import Assign
 from launcher_core.rules.register import (
     Address,
     Register,
@@ -32,7 +33,7 @@ from launcher_core.rules.register import (
     seat_of,
     was_set,
 )
-from launcher_core.rules.round import Assign, Change, Phase, Round
+from launcher_core.rules.round import Change, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0

@@ -12,6 +12,8 @@ from typing import overload
 
 from launcher_core.model.job import Node
 
+LISTED = 8
+"""The most nodes that a line names."""
 _PARTS = 64
 _NONE: tuple[frozenset[str], ...] = (frozenset(),) * _PARTS
 
@@ -116,3 +118,9 @@ class Nodes(Sequence[Node]):
     def minus(self, id: str) -> Nodes:
         """Without that one."""
         return Nodes(node for node in self if node.id != id) if id in self.ids else self
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names, but not all of very many."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"

@@ -17,6 +17,8 @@ class Alarm(Enum):
     """Workers that were sent SIGKILL should be gone."""
     BARRIER = "barrier"
     """The other nodes have had their time to finish."""
+    VERDICT = "verdict"
+    """The others have had their time to settle why the job has failed."""
 
 
 # --- events: News of the meeting, and these -------------------------------------------------------------
@@ -117,6 +119,14 @@ class TellFailed(Value):
     reason: str
 
 
+class TellKnown(Value):
+    """Have the other nodes know what this one knows of the failure of a round."""
+
+    round: int
+    local_rank: int | None = None
+    """The worker that failed; None for all of them, once they have ended."""
+
+
 class TellFinished(Value):
     """Tell the meeting that this node's workers succeeded."""
 
@@ -135,4 +145,4 @@ class Say(Value):
     about: Any
 
 
-Effect = Join | Start | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
+Effect = Join | Start | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellKnown | TellFinished | Leave | Say

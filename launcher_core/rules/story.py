@@ -11,12 +11,13 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from launcher_core.rules.blame import Failed, is_echo, seconds_text
+from launcher_core.rules.blame import Failed, is_echo, seconds_text, shows_why
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
 MESSAGE_LINES = 5
 OTHERS = 8
+FATES = 4
 _WIDTH = 300
 CRASH = "Fatal Python error"
 _NUMBER = re.compile(r"\d+")
@@ -66,6 +67,14 @@ class Case(NamedTuple):
     report_lines: int = 20
     hung: str = ""
     """Why the workers were given up, where a watch did that."""
+    foreign: bool = False
+    """Whether the worker to blame is another node's: when it failed, by this node's clock, is not known."""
+    alone: bool = True
+    """Whether to tell of this node's other workers, which `nodes` does not."""
+    nodes: Sequence[tuple[str, str]] = ()
+    """Names of nodes, and what became of their workers, where more than one node was asked."""
+    files: tuple[str, str] | None = None
+    """Where the stdout and the stderr of another node's worker are, on that node; "" for none."""
 
     @property
     def blamed(self) -> Failed:
@@ -77,6 +86,7 @@ def told(case: Case) -> str:
     """The report on the case, as `report` makes it."""
     words: dict[str, Any] = case._asdict()
     hung = words.pop("hung")
+    del words["files"]
     text = report(**words)
     return f"{hung}\n\n{text}" if hung else text
 
@@ -92,6 +102,9 @@ def report(
     restarts: int = 0,
     max_restarts: int = 0,
     report_lines: int = 20,
+    foreign: bool = False,
+    alone: bool = True,
+    nodes: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The report as lines joined by newlines, none at the end.
 
@@ -105,19 +118,22 @@ def report(
         *_grid("where", _where(failed.error)),
         *_grid("worker", [_worker(failed)]),
         *_grid("restarts", [_restarts(restarts, max_restarts)]),
-        *_grid("blamed", [reason] if others or is_echo(failed) else []),
+        *_grid("blamed", [reason] if others or nodes or is_echo(failed) else []),
         *_grid("note", [failed.problem] if failed.problem else []),
     ]
+    shown = others if alone else []
+    also = [other for other in shown if not other.stopped]
     ends = [
-        *_grid("also", _also(failed, [other for other in others if not other.stopped])),
-        *_stopped([other for other in others if other.stopped]),
-        *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
+        *_grid("also", _also(failed, also, foreign=foreign)),
+        *_stopped([other for other in shown if other.stopped]),
+        *_grid("nodes", [f"{node}: {text}" for node, text in nodes]),
+        *_grid("logs", [f"{hostname}:{path}" if nodes else path for path in _paths(failed, log_paths)]),
     ]
-    shown = _told(failed.error) if failed.error else ()
+    trace = _told(failed.error) if failed.error else ()
     parts = [
         [title(name, failed, hostname)],
         facts,
-        _block("traceback", _fitted(shown)),
+        _block("traceback", _fitted(trace)),
         _block("end of its stderr", _stderr(failed, report_lines)),
         ends,
     ]
@@ -144,7 +160,7 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 def title(name: str, failed: Failed, hostname: str) -> str:
     """What happened, in one line."""
-    if failed.stopped:
+    if failed.stopped and not shows_why(failed):
         what = "was stopped by the launcher"
     elif failed.error and failed.error.type != CRASH:
         what = f"raised {failed.error.type}"
@@ -229,18 +245,28 @@ def _restarts(spent: int, allowed: int) -> str:
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 
-def _also(root: Failed, others: Sequence[Failed]) -> list[str]:
+def _paths(failed: Failed, log_paths: Mapping[int, Sequence[str]]) -> list[str]:
+    return [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]
+
+
+def _also(root: Failed, others: Sequence[Failed], *, foreign: bool) -> list[str]:
     """One line for each way in which others failed by themselves, the earliest first, at most OTHERS."""
     alike: dict[tuple[str, str], list[Failed]] = {}
     for other in sorted(others, key=lambda other: (other.at, other.rank)):
         alike.setdefault((ending(other.exit_code), _NUMBER.sub("0", said(other))), []).append(other)
     groups = list(alike.values())
     rows = [
-        (rank_list(one.rank for one in ones), ending(ones[0].exit_code), _gap(root, ones), _all_said(root, ones))
+        (
+            rank_list(one.rank for one in ones),
+            ending(ones[0].exit_code),
+            "" if foreign else _gap(root, ones),
+            _all_said(root, ones),
+        )
         for ones in groups[:OTHERS]
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+    shown = [column for column in range(3) if widths[column]]
+    lines = ["  ".join([*(row[at].ljust(widths[at]) for at in shown), row[3]]).rstrip() for row in rows]
     left = [one.rank for ones in groups[OTHERS:] for one in ones]
     return [*lines, f"and {rank_list(left)}"] if left else lines
 
@@ -272,6 +298,19 @@ def _stopped(others: Sequence[Failed]) -> list[str]:
     forced = [other.rank for other in others if other.exit_code == -signal.SIGKILL]
     killed = f" ({rank_list(forced)} by SIGKILL)" if forced else ""
     return [f"  stopped by the launcher: {rank_list(other.rank for other in others)}{killed}"]
+
+
+def fates(failures: Sequence[Failed], succeeded: Iterable[int] = ()) -> str:
+    """What became of a node's workers, in a line; never empty."""
+    alike: dict[str, list[int]] = {}
+    for one in sorted(failures, key=lambda one: (one.stopped, one.at, one.rank)):
+        what = f"{ending(one.exit_code)}{': ' if said(one) else ''}{_short(said(one), 100)}"
+        alike.setdefault("stopped by the launcher" if one.stopped else what, []).append(one.rank)
+    told = [f"{rank_list(ranks)} {what}" for what, ranks in alike.items()]
+    if len(told) > FATES:
+        told[FATES - 1 :] = [f"{len(told) - FATES + 1} more ways to end"]
+    well = list(succeeded)
+    return "; ".join([*told, *([f"{rank_list(well)} succeeded"] if well else [])]) or "no worker ran"
 
 
 def _stderr(failed: Failed, limit: int) -> list[str]:

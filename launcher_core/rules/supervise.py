@@ -5,6 +5,7 @@
     JOINING --Formed--> RUNNING --all exit 0--> FINISHING --Over--> DONE
     RUNNING --a worker failed, Regroup, Over, Trouble, a signal--> STOPPING --all gone--> JOINING | AWAITING | DONE
     AWAITING --Regroup--> JOINING, --Over--> DONE        (this node failed; the verdict on the job is not in yet)
+    An Over that is not settled has the agent stop its workers, testify, and be AWAITING the one that is
     Cut is a Regroup that cannot wait: the workers get SIGKILL; at the exit barrier it means nothing
 """
 
@@ -39,6 +40,7 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
+    TellKnown,
 )
 
 
@@ -59,6 +61,7 @@ class Patience(Value):
     grace: float = 30.0
     reap: float = 30.0
     barrier: float = 300.0
+    verdict: float = 3.0
 
 
 class Agent(Value):
@@ -147,8 +150,11 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
 
 
 def _worker_stopped(agent: Agent, event: Exited) -> Step:
-    agent = agent._replace(live=agent.live - {event.exit.local_rank}, exits=(*agent.exits, event.exit))
-    return (agent, ()) if agent.live else _stopped(agent)
+    exit = event.exit
+    agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
+    agent, effects = (agent, ()) if agent.live else _stopped(agent)
+    alone = exit.code == 0 or exit.stopped or isinstance(agent.verdict, Regroup)
+    return agent, effects if alone else (TellKnown(agent.round, exit.local_rank), *effects)
 
 
 def _hung(agent: Agent, event: Hung) -> Step:
@@ -193,8 +199,16 @@ def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
 
 
 def _cut_in_awaiting(agent: Agent, event: Cut) -> Step:
+    if isinstance(agent.verdict, Over):
+        return _unsettled(agent, event)
     agent, effects = _follow(agent._replace(verdict=_rejoin(agent, event)))
     return agent, (Disarm(), Say(event), *effects)
+
+
+def _unsettled(agent: Agent, event: Cut | Trouble | Rang) -> Step:
+    """AWAITING: the last word on why the job has failed will not come; what this node was told is what it knows."""
+    ends = isinstance(agent.verdict, Over) and (not isinstance(event, Rang) or event.alarm is Alarm.VERDICT)
+    return (agent._replace(state=State.DONE), (Disarm(),)) if ends else (agent, ())
 
 
 def _rejoin(agent: Agent, event: Cut) -> Regroup:
@@ -207,7 +221,7 @@ def _kill(agent: Agent, *also: Effect) -> Step:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
-    return agent._replace(state=State.DONE, verdict=event), ()
+    return _follow(agent._replace(verdict=event))
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
@@ -219,6 +233,8 @@ def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
 
 
 def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
+    if isinstance(agent.verdict, Over):
+        return _unsettled(agent, event)
     return agent._replace(state=State.DONE, error=event.error), (Disarm(),)
 
 
@@ -287,8 +303,11 @@ def _follow(agent: Agent) -> Step:
         return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
     if agent.error is not None:
         return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
-    if isinstance(agent.verdict, Over):
+    if isinstance(agent.verdict, Over) and agent.verdict.settled:
         return agent._replace(state=State.DONE), ()
+    if isinstance(agent.verdict, Over):
+        waits = (TellKnown(agent.round), Arm(Alarm.VERDICT, agent.patience.verdict))
+        return agent._replace(state=State.AWAITING), waits
     if isinstance(agent.verdict, Regroup):
         return agent._replace(state=State.JOINING), (Join(),)
     return agent._replace(state=State.AWAITING), ()
@@ -355,7 +374,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Hung: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Rang: _ignore,
+        Rang: _unsettled,
     },
     State.FINISHING: {
         Formed: _ignore,

@@ -303,7 +303,24 @@ class LocalAgent:
             self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
+            self._testify(steps.TellKnown(effect.round, first.local_rank if first else -1))
             self._parts.meeting.failed(effect.round, reason)
+
+    def _testify(self, effect: steps.TellKnown) -> None:
+        """Tell what is known of a worker; with a local rank of -1 of a hang, with None of all that have ended."""
+        agent, testify = self._agent, getattr(self._parts.meeting, "testify", None)
+        if testify is None or agent.place is None or agent.place.group_world_size == 1:
+            return  # a stranger's, which passes on no more than a reason; or there is nobody to tell
+        from launcher_core.runtime import witness
+
+        scene = witness.Scene(self._node, agent.place, self._command, self._group.dest, agent.hung)
+        if effect.local_rank is None:
+            testify(effect.round, *witness.of_all(scene, self._failures, agent.exits))
+        elif effect.local_rank < 0:
+            testify(effect.round, witness.of_hang(scene), "")
+        else:
+            exit = next(exit for exit in agent.exits if exit.local_rank == effect.local_rank)
+            testify(effect.round, witness.of_worker(scene, self._failure(exit)), "")
 
     def _because(self, exit: WorkerExit | None) -> str:
         """The exception of a failed worker, as an addition to a sentence; "" where it left none."""
@@ -336,6 +353,7 @@ class LocalAgent:
         steps.Arm: _arm,
         steps.Disarm: _disarm,
         steps.TellFailed: _tell_failed,
+        steps.TellKnown: _testify,
         steps.TellFinished: _tell_finished,
         steps.Leave: _leave,
         steps.Say: _say,

@@ -16,7 +16,8 @@ from launcher_core.model.job import Node
 from launcher_core.rules import proof
 from launcher_core.rules import round as rounds
 from launcher_core.rules.protocol import MAGIC, MAX_ASKED, SIGNS, Frames, frame
-from launcher_core.rules.round import Assign, Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
+from launcher_core.rules.ranks import Assign
+from launcher_core.rules.round import Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
 
 MOST_REFUSALS = 20
 """Refused agents that the host's people are told of."""
@@ -319,7 +320,10 @@ class AgentSession:
         elif isinstance(outcome, End) and outcome.refused:
             self.refuse(outcome.reason)
         elif isinstance(outcome, End):
-            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason))
+            fields = {} if outcome.verdict is None else {"verdict": outcome.verdict, "settled": outcome.settled}
+            if outcome.aftermath:
+                fields["aftermath"] = outcome.aftermath
+            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason, **fields))
 
     def send(self, data: bytes) -> None:
         """Send what is the same for many."""
@@ -348,7 +352,7 @@ class AgentSession:
             self.drop(message["reason"][:REASON])
         elif kind == "close":
             self._coordinator.change(rounds.Close(message["reason"][:REASON]))
-        elif kind in ("failed", "finished") and self.node is not None:
+        elif kind in ("failed", "testify", "finished") and self.node is not None:
             self._report(kind, self.node.id, message)
         else:
             raise ValueError(f"message {kind!r} is not known here")
@@ -366,8 +370,11 @@ class AgentSession:
         self._coordinator.expire(self)
 
     def _report(self, kind: str, id: str, message: dict[str, Any]) -> None:
-        number = message["round"]
+        number, testimony = message["round"], message.get("testimony")
+        at = testimony and self._coordinator.clock() - testimony["age"]
         if kind == "failed":
-            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON]))
+            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON], testimony, at))
+        elif kind == "testify":
+            self._coordinator.change(rounds.Known(id, number, testimony, at, message["told"]))
         else:
             self._coordinator.change(rounds.Finished(id, number))
