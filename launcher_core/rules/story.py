@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from launcher_core.rules.blame import Failed, is_echo, seconds_text, shows_why
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
@@ -54,7 +54,11 @@ _EXIT_CODES: Mapping[int, str] = {
 
 
 class Case(NamedTuple):
-    """A failed launch and the worker to blame for it: all that a report says, as text or as data."""
+    """A failed launch and the worker to blame for it: all that a report says, as text or as data.
+
+    `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files that hold
+    the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
+    """
 
     name: str
     failures: Sequence[Failed]
@@ -83,61 +87,43 @@ class Case(NamedTuple):
 
 
 def told(case: Case) -> str:
-    """The report on the case, as `report` makes it."""
-    words: dict[str, Any] = case._asdict()
-    hung = words.pop("hung")
-    del words["files"]
-    text = report(**words)
-    return f"{hung}\n\n{text}" if hung else text
-
-
-def report(
-    name: str,
-    failures: Sequence[Failed],
-    root: int,
-    reason: str,
-    log_paths: Mapping[int, Sequence[str]],
-    hostname: str,
-    *,
-    restarts: int = 0,
-    max_restarts: int = 0,
-    report_lines: int = 20,
-    foreign: bool = False,
-    alone: bool = True,
-    nodes: Sequence[tuple[str, str]] = (),
-) -> str:
-    """The report as lines joined by newlines, none at the end.
-
-    `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
-    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
-    """
-    failed = failures[root]
-    others = [other for position, other in enumerate(failures) if position != root]
-    facts = [
-        *_grid("cause", cause(failed)),
-        *_grid("where", _where(failed.error)),
-        *_grid("worker", [_worker(failed)]),
-        *_grid("restarts", [_restarts(restarts, max_restarts)]),
-        *_grid("blamed", [reason] if others or nodes or is_echo(failed) else []),
-        *_grid("note", [failed.problem] if failed.problem else []),
-    ]
-    shown = others if alone else []
-    also = [other for other in shown if not other.stopped]
-    ends = [
-        *_grid("also", _also(failed, also, foreign=foreign)),
-        *_stopped([other for other in shown if other.stopped]),
-        *_grid("nodes", [f"{node}: {text}" for node, text in nodes]),
-        *_grid("logs", [f"{hostname}:{path}" if nodes else path for path in _paths(failed, log_paths)]),
-    ]
-    trace = _told(failed.error) if failed.error else ()
+    """The report as lines joined by newlines, none at the end."""
+    root = case.blamed
+    trace = _told(root.error) if root.error else ()
     parts = [
-        [title(name, failed, hostname)],
-        facts,
+        [title(case.name, root, case.hostname)],
+        _facts(case),
         _block("traceback", _fitted(trace)),
-        _block("end of its stderr", _stderr(failed, report_lines)),
-        ends,
+        _block("end of its stderr", _stderr(root, case.report_lines)),
+        _ends(case),
     ]
-    return "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
+    text = "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
+    return f"{case.hung}\n\n{text}" if case.hung else text
+
+
+def _facts(case: Case) -> list[str]:
+    root, several = case.blamed, len(case.failures) > 1 or bool(case.nodes)
+    return [
+        *_grid("cause", cause(root)),
+        *_grid("where", _where(root.error)),
+        *_grid("worker", [_worker(root)]),
+        *_grid("restarts", [_restarts(case.restarts, case.max_restarts)]),
+        *_grid("blamed", [case.reason] if several or is_echo(root) else []),
+        *_grid("note", [root.problem] if root.problem else []),
+    ]
+
+
+def _ends(case: Case) -> list[str]:
+    """What became of the others, and where to look."""
+    root, host = case.blamed, f"{case.hostname}:" if case.nodes else ""
+    others = [one for position, one in enumerate(case.failures) if position != case.root and case.alone]
+    paths = [*case.log_paths.get(root.local_rank, ()), *filter(None, [root.error_file])]
+    return [
+        *_grid("also", _also(root, [one for one in others if not one.stopped], foreign=case.foreign)),
+        *_stopped([one for one in others if one.stopped]),
+        *_grid("nodes", [f"{node}: {text}" for node, text in case.nodes]),
+        *_grid("logs", [f"{host}{path}" for path in paths]),
+    ]
 
 
 def ending(exit_code: int) -> str:
@@ -243,10 +229,6 @@ def _restarts(spent: int, allowed: int) -> str:
     if not allowed:
         return "none: --max-restarts is 0"
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
-
-
-def _paths(failed: Failed, log_paths: Mapping[int, Sequence[str]]) -> list[str]:
-    return [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]
 
 
 def _also(root: Failed, others: Sequence[Failed], *, foreign: bool) -> list[str]:
