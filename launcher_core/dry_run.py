@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from launcher_core.cli.plan import (
     Plan,
@@ -17,7 +18,9 @@ from launcher_core.cli.resolve import Resolved
 from launcher_core.hooks.find import file_of
 from launcher_core.launch import Prepared
 from launcher_core.model.job import Place, Worker
+from launcher_core.model.settings import Retry
 from launcher_core.rules.ranks import spans, workers
+from launcher_core.rules.retry import LONGEST_BACKOFF
 from launcher_core.rules.supervise import Patience
 from launcher_core.rules.worker_env import Group, expand, worker_env
 from launcher_core.runtime.warden import MARK
@@ -51,12 +54,26 @@ def plan_of(resolved: Resolved, prepared: Prepared, most: int) -> Plan:
         timeouts=(
             PlannedTimeout("from a polite stop to SIGKILL", grace, "--shutdown-timeout"),
             PlannedTimeout("for the other nodes to finish", config.exit_barrier_timeout, "--exit-barrier-timeout"),
+            *_pauses(config.retry),
+            PlannedTimeout("without progress, until it is a hang", config.hang_timeout or None, "--hang-timeout"),
             PlannedTimeout("for workers to vanish after SIGKILL", Patience().reap, "fixed"),
         ),
         workers=_workers(prepared, described, min(most, config.nproc_per_node)),
         notices=resolved.notices,
         more_workers=max(0, config.nproc_per_node - most),
     )
+
+
+def _pauses(retry: Retry) -> Iterator[PlannedTimeout]:
+    """What the --restart-... flags ask for; nothing where they are not given."""
+    if retry.backoff:
+        most = retry.backoff * LONGEST_BACKOFF if retry.backoff_max is None else retry.backoff_max
+        yield PlannedTimeout("before the first restart", retry.backoff, "--restart-backoff")
+        yield PlannedTimeout("before a restart, at most", most, "--restart-backoff")
+    if retry.window is not None:
+        yield PlannedTimeout("until a restart counts no more", retry.window, "--restart-window")
+    if retry.min_uptime:
+        yield PlannedTimeout("that workers must run to be restarted", retry.min_uptime, "--restart-min-uptime")
 
 
 def _workers(prepared: Prepared, described: dict[str, str], count: int) -> tuple[PlannedWorker, ...]:

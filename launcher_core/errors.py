@@ -8,7 +8,8 @@
     |   |-- RendezvousClosedError            the job is over; nobody can join it any more
     |   |-- RendezvousTimeoutError           not enough nodes came in time
     |   |-- RendezvousConnectionError        the place to meet cannot be reached
-    |   |   `-- HostLostError                it could be, and cannot any more: exit code 75
+    |   |   |-- HostLostError                it could be, and cannot any more: exit code 75
+    |   |   `-- EndpointError (UsageError)   the name of it does not exist: exit code 2
     |   |-- RendezvousStateError             what is stored at the place to meet makes no sense
     |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
     |-- StartError                           a worker could not be started
@@ -77,6 +78,10 @@ class HostLostError(RendezvousConnectionError):
     """The node that hosts the rendezvous was there and is gone; this node's workers were stopped."""
 
     exit_code = EXIT_HOST_LOST
+
+
+class EndpointError(UsageError, RendezvousConnectionError):
+    """The name of the place to meet does not exist, and has not come to exist within the time allowed."""
 
 
 class RendezvousStateError(RendezvousError):

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
@@ -22,7 +23,14 @@ from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import forwarded_numbers, signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
-from launcher_core.runtime.choose import choose_meeting, choose_recorders, choose_starter, policy_calls, watches
+from launcher_core.runtime.choose import (
+    choose_meeting,
+    choose_recorders,
+    choose_starter,
+    late_watch,
+    policy_calls,
+    watches,
+)
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.recording import Recording
 from launcher_core.runtime.signals import unharmed_by
@@ -97,6 +105,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
         watches(policies, config),
         *policy_calls(policies),
         bindings=bindings,
+        late_watch=late_watch(config, plugins),
     )
     return Prepared(config, command, node, parts, recorders, plugins, (*plugins.notices, *notices))
 
@@ -125,7 +134,8 @@ def _carry_out(
     succeeded = False
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
-        ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
+        with _status_line(launch, agent):
+            ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
@@ -141,6 +151,15 @@ def _carry_out(
         _say_where_time_went(diary, tell)
         if hasattr(launch.parts.logs, "close"):
             launch.parts.logs.close(succeeded=succeeded)
+
+
+def _status_line(launch: Prepared, agent: LocalAgent) -> AbstractContextManager[object]:
+    """The line that stands in the last row of a terminal; nothing elsewhere."""
+    if launch.config.status_line != "auto" or os.environ.get("TERM", "dumb") == "dumb" or not os.isatty(2):
+        return nullcontext()
+    from launcher_core.cli.status_line import status_line
+
+    return status_line(2, agent.glance, os.path.basename(launch.command.name))
 
 
 def _say_where_output_is(launch: Prepared, ending: Ending, tell: Teller) -> None:
@@ -183,14 +202,16 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
 
 def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError | JobFailedError:
     """What to raise, of this node's workers or of another's, with the verdict of all nodes where there is one."""
-    from launcher_core.cli.report import Verdict, judge
+    from launcher_core.cli.report import Verdict, judge, stacks_of
     from launcher_core.rules.story import told
 
     over = ending.agent.verdict
     verdict, nodes = (over.verdict, over.aftermath) if isinstance(over, Over) else (None, ())
     ours = any(not failure.stopped for failure in ending.failures.values()) or bool(ending.agent.hung)
     if not ours and (verdict is None or verdict.get("rank") is None):
-        elsewhere = JobFailedError(f"the job failed on another node: {verdict['text'] if verdict else reason}")
+        seen = ending.agent.seen
+        at = f"; what this node's workers were doing is in {seen.path}" if seen and seen.path else ""
+        elsewhere = JobFailedError(f"the job failed on another node: {verdict['text'] if verdict else reason}{at}")
         elsewhere.told = verdict
         return elsewhere
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
@@ -203,12 +224,15 @@ def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFa
         max_restarts=launch.config.max_restarts,
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
+        stacks=stacks_of(ending.agent.seen),
+        hung_ranks=[base + local for local in ending.agent.hung_ranks],
         verdict=Verdict(verdict, nodes) if verdict is not None and verdict.get("rank") is not None else None,
     )
     if not ours:
         elsewhere = JobFailedError(told(case))
         elsewhere.case = case
         return elsewhere
+    case = case._replace(refusal=case.refusal or ending.refusal)
     root = case.blamed.rank if case.blamed.rank in failures else None
     error = ChildFailedError(launch.command.name, failures, root=root, report=told(case))
     error.case = case

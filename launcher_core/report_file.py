@@ -89,6 +89,7 @@ def document(
         getattr(error, "case", None),
         _failed(ending),
         _streams(ending),
+        ending.agent.seen if ending and error else None,
     )
 
 

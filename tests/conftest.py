@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from in_process import Distributions, InProcess
 from launches import MARK, Launcher, describe, marked, temporary, until
+from terminals import Terminal
 
 
 def pytest_configure() -> None:
@@ -49,6 +50,14 @@ def distributions(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> Iterat
     made = Distributions(launcher, monkeypatch)
     yield made
     made.forget()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal of this test."""
+    made = Terminal()
+    yield made
+    made.close()
 
 
 @pytest.fixture(name="until")

@@ -106,6 +106,14 @@ OPTIONS: tuple[Option, ...] = (
     # --- failures and stopping
     _option("max-restarts", FAIL, "How often the workers are started again before the job has failed.",
             kind="whole", metavar="N", default=0),
+    _option("restart-backoff", FAIL, "The pause before the first restart, doubled for each further one, MAX at most.",
+            metavar="SECONDS[:MAX]", default="0", torchrun=False),
+    _option("restart-window", FAIL, "How long a restart counts towards --max-restarts; for ever unless given.",
+            kind="seconds", metavar="SECONDS", torchrun=False),
+    _option("restart-min-uptime", FAIL, "Workers that fail sooner after their start are not started again.",
+            kind="seconds", metavar="SECONDS", default=0.0, torchrun=False),
+    _switch("retry-same-failure", FAIL, "Start again, too, when the same exception ended two starts within 30 s.",
+            torchrun=False),
     _option("monitor-interval", FAIL, "Seconds between two looks at what does not report by itself.",
             kind="seconds", metavar="SECONDS", default=0.1),
     _option("shutdown-timeout", FAIL, "Grace between asking workers to stop and killing them. [30]",
@@ -116,6 +124,10 @@ OPTIONS: tuple[Option, ...] = (
             metavar="NAME,...", default="SIGTERM,SIGINT,SIGHUP,SIGQUIT"),
     _option("forward-signals", FAIL, "Signals that go on to this node's workers and end nothing, e.g. SIGUSR1.",
             metavar="NAME,...", default="", torchrun=False),
+    _option("hang-timeout", FAIL, "Seconds without any progress of the workers after which they hang; 0: never.",
+            kind="seconds", metavar="SECONDS", default=300.0, torchrun=False),
+    _option("hang-action", FAIL, "What to do about a hang, besides saying who hangs, and where.",
+            choices=("report", "restart", "stop"), default="report", torchrun=False),
     _option("exit-code", FAIL, "Exit with 1 when workers failed, or with the code of the first that did.",
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "
@@ -140,6 +152,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("log-line-prefix-template", OUTPUT, "What each line shown by --tee begins with; "
             "${role_name}, ${rank}, ${local_rank} and ${hostname} are filled in.",
             metavar="TEXT", default=""),
+    _option("status-line", OUTPUT, "Show how the launch stands in the last row of the terminal, after two seconds.",
+            choices=("auto", "off"), default="auto", torchrun=False),
     # --- how workers are started
     _option("start-method", WORKERS, "How --run-path starts its interpreters.",
             metavar="NAME", default="spawn"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.model.logs import LogsDest
-from launcher_core.rules.blame import Failed, Failure, choose_root, read_failure
+from launcher_core.rules.blame import Failed, Failure, Root, choose_root, read_failure
+from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def judge(
     max_restarts: int,
     report_lines: int,
     hung: str = "",
+    hung_ranks: Collection[int] = (),
+    stacks: Sequence[str] = (),
     verdict: Verdict | None = None,
 ) -> Case:
     """The case that the report is about; `failures` by global rank, never empty unless there is a `verdict`.
@@ -32,9 +35,13 @@ def judge(
     """
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
     counts: dict[str, Any] = {"restarts": restarts, "max_restarts": max_restarts, "report_lines": report_lines}
+    counts["stacks"] = stacks
     if verdict is not None:
         return _settled(name, failed, verdict, hostname, counts)
     root = choose_root(failed)
+    named = next((position for position, one in enumerate(failed) if one.rank in hung_ranks), None)
+    if hung and named is not None:
+        root = Root(named, "it is the one that stands apart, as the watch says")
     paths = {one.local_rank: log_paths(dest, one.local_rank) for one in failed}
     return Case(name, failed, root.position, root.reason, paths, hostname, hung=hung, **counts)
 
@@ -63,9 +70,16 @@ def _settled(
     files = (told["files"][1], told["files"][2])
     shown = {root.local_rank: [path for path in files if path]}
     reason, hung = str(told.get("reason") or ""), told["text"] if told["kind"] == "hang" else ""
-    alone = hostname not in dict(nodes)
-    more: dict[str, Any] = {"foreign": not ours, "nodes": nodes, "files": files, "alone": alone}
+    alone, refusal = hostname not in dict(nodes), told.get("refusal") or ""
+    more: dict[str, Any] = {"foreign": not ours, "nodes": nodes, "files": files, "alone": alone, "refusal": refusal}
     return Case(name, [root, *others], 0, reason, shown, told["node"], hung=hung, **counts, **more)
+
+
+def stacks_of(seen: Looked | None) -> list[str]:
+    """What the workers that were stopped had been doing, for people."""
+    if seen is None or not seen.lines:
+        return []
+    return [*seen.lines, *([f"all of it: {seen.path}"] if seen.path else [])]
 
 
 def _with_a_full_disk(failed: Failed, dest: LogsDest) -> Failed:

@@ -14,7 +14,7 @@ from launcher_core.cli.parse import Origin, parse_args
 from launcher_core.errors import PluginError, UsageError
 from launcher_core.model.job import Command
 from launcher_core.model.logs import Std
-from launcher_core.model.settings import LaunchConfig, LogsConfig
+from launcher_core.model.settings import LaunchConfig, LogsConfig, Retry
 from launcher_core.rules.sizes import parse_min_max_nnodes, parse_nproc
 
 T = TypeVar("T")
@@ -149,7 +149,11 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
     meanings: dict[str, Callable[[Any], Any]] = {
         "rdzv_conf": values.rdzv_conf,
         "max_restarts": lambda value: values.at_least("--max-restarts", value, 0),
+        "restart_backoff": lambda text: text if values.backoff(text) else None,
+        "restart_window": values.window,
+        "restart_min_uptime": lambda value: values.duration("--restart-min-uptime", value),
         "monitor_interval": lambda value: values.interval("--monitor-interval", value),
+        "hang_timeout": lambda value: values.duration("--hang-timeout", value),
         "report_lines": lambda value: values.at_least("--report-lines", value, 0),
         "redirects": lambda text: values.streams("--redirects", text, workers),
         "tee": lambda text: values.streams("--tee", text, workers),
@@ -254,16 +258,23 @@ def _config(settings: Mapping[str, Origin], low: int, high: int, threads: Mappin
         logs=LogsConfig(now["log_dir"] or None, now["redirects"], now["tee"], now["local_ranks_filter"]),
         policies=now["policy"],
         health=values.health(now["health_port"]),
+        retry=_retry(now),
         worker_env={name: entry.value for name, entry in threads.items()},
         **{dest: now[dest] for dest in _SAME},
     )
+
+
+def _retry(now: Mapping[str, Any]) -> Retry:
+    pauses = values.backoff(now["restart_backoff"])
+    return Retry(*pauses, now["restart_window"], now["restart_min_uptime"], now["retry_same_failure"])
 
 
 _SAME = (
     "role", "rdzv_endpoint", "rdzv_backend", "max_restarts", "monitor_interval", "start_method",
     "log_line_prefix_template", "local_addr", "event_log_handler", "signals_to_handle",
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
-    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals",
+    "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line", "hang_timeout",
+    "hang_action",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

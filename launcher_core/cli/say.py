@@ -110,6 +110,11 @@ def too_small(flag: str, value: float, least: str) -> str:
     return f"{flag}={value}: write {least}"
 
 
+def bad_backoff(text: str) -> str:
+    """For pauses between restarts that are none."""
+    return f"--restart-backoff={text!r}: write seconds, or SECONDS:MAX, e.g. 2:60"
+
+
 def bad_pair(item: str) -> str:
     """For an item of --rdzv-conf that is no pair."""
     return f"--rdzv-conf: {item!r} is no KEY=VALUE pair; write e.g. join_timeout=60,last_call_timeout=5"

@@ -37,6 +37,8 @@ def status(facts: Mapping[str, Any]) -> list[str]:
     """One launcher and its workers."""
     workers: Sequence[Mapping[str, Any]] = facts["workers"]
     found = [*_head(facts), *_causes(facts["restarts"]["causes"])]
+    if facts.get("hang"):
+        found += _wrapped(f"hang: {facts['hang']['reason']}")
     if workers:
         found += _table([HEADER, *(_row(worker) for worker in workers)])
     return [*found, *_logs(workers), *([f"  probes: http://{facts['health']}/readyz"] if facts["health"] else [])]

@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.steps import Alarm, Forwarded, Hung, Rang, Signalled
+from launcher_core.rules.steps import Alarm, Forwarded, Hung, Rang, Signalled, Stalled
 
 
 class Teller:
@@ -36,7 +36,8 @@ class Teller:
         if isinstance(about, Waiting):
             return _waiting(about)
         if isinstance(about, Regroup):
-            count = f"restart {about.restarts} of {about.max_restarts}"
+            within = about.restarts <= about.max_restarts  # else older ones count no more
+            count = f"restart {about.restarts}{f' of {about.max_restarts}' if within else ''}"
             return f"{about.reason}; {count if about.restart else 'regrouping, which costs no restart'}"
         if isinstance(about, Cut):
             return f"{about.reason}; trying to reach it again"
@@ -50,6 +51,8 @@ class Teller:
             return _rang(about)
         if isinstance(about, Hung):
             return f"{about.reason}; stopping the workers"
+        if isinstance(about, Stalled):
+            return "\n".join([about.reason, *(f"  {line}" for line in about.details)])
         if isinstance(about, Over) and not about.succeeded:
             return f"the job is over: {about.reason}; stopping the workers"
         if isinstance(about, Trouble):

@@ -155,3 +155,23 @@ def health(text: str | None) -> tuple[str, int] | None:
     if port is None or not 0 <= port <= 65535:
         raise UsageError(f"{flag}={text!r}: write a port, or HOST:PORT; port 0 takes any that is free")
     return host, port
+
+
+def backoff(text: str) -> tuple[float, float | None]:
+    """The pauses of --restart-backoff: the first and the longest, None unless given. Raises UsageError."""
+    first, colon, most = text.partition(":")
+    try:
+        pauses = float(first), float(most) if colon else None
+    except ValueError:
+        raise UsageError(say.bad_backoff(text)) from None
+    longest = pauses[0] if pauses[1] is None else pauses[1]
+    if not 0 <= pauses[0] <= longest < float("inf"):
+        raise UsageError(say.bad_backoff(text))
+    return pauses
+
+
+def window(seconds: float | None) -> float | None:
+    """The seconds of --restart-window, None for no end. Raises UsageError unless they are finite and above 0."""
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(say.too_small("--restart-window", seconds, "seconds, more than 0"))
+    return seconds

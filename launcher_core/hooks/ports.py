@@ -3,7 +3,7 @@
 The names and shapes of LogsSpecs, RendezvousHandler, RendezvousInfo and RendezvousBackend are torch elastic's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from launcher_core.model.capability import Capability
@@ -214,8 +214,11 @@ class Meeting(Protocol):
     def join(self, node: Node) -> None:
         """Ask for a place in the next round."""
 
-    def failed(self, round: int, reason: str) -> None:
-        """This node's workers failed in that round."""
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
+        """This node's workers failed in that round; so many of the restarts that were spent count no more.
+
+        `forgiven` is given with --restart-window only.
+        """
 
     def finished(self, round: int) -> None:
         """This node's workers all succeeded in that round."""
@@ -292,8 +295,36 @@ class LeasedBackend(WatchedBackend, Protocol):
 # --- policies --------------------------------------------------------------------------------------------
 
 
+class Scene(Protocol):
+    """One start of the workers, for a watch that wants more than their pids. From any thread; nothing waits."""
+
+    round: int
+    ranks: Mapping[int, int]
+    """Local rank -> global rank."""
+    dest: LogsDest
+    """The files that the workers write to."""
+
+    def heard(self, local_rank: int) -> float | None:
+        """When the launcher last read something of its stderr, by `time.monotonic`; None where it reads none."""
+
+    def report(self, reason: str, local_ranks: Sequence[int] = (), details: Sequence[str] = ()) -> None:
+        """Tell people, recorders and --status what is wrong with these workers, and change nothing.
+
+        `reason` is a sentence, `details` are lines that follow it.
+        """
+
+    def resumed(self, reason: str) -> None:
+        """Take back what was reported: the workers go on."""
+
+    def give_up(self, reason: str, local_ranks: Sequence[int] = (), *, restart: bool = True) -> None:
+        """Have the group treated as failed, as `alarm` does, with these workers to blame; or have the job ended."""
+
+
 class Watch(Protocol):
-    """A detector of hangs or of bad health. It runs in a thread of its own between `start` and `stop`."""
+    """A detector of hangs or of bad health. It runs in a thread of its own between `start` and `stop`.
+
+    One that has a method `attach(scene)` is given a Scene by it, right before each start.
+    """
 
     def start(self, pids: Mapping[int, int], alarm: Callable[[str], None]) -> None:
         """Watch these workers (local rank -> pid); `alarm(reason)` has the group treated as failed."""

@@ -28,6 +28,21 @@ class LogsConfig(NamedTuple):
     local_ranks_filter: frozenset[int] | None = None
 
 
+class Retry(NamedTuple):
+    """Which failures are worth another start, and when. Times are seconds."""
+
+    backoff: float = 0.0
+    """The pause before the first restart; each further one takes twice as long."""
+    backoff_max: float | None = None
+    """The longest pause; None for 64 times the first."""
+    window: float | None = None
+    """How long a restart counts; None for ever."""
+    min_uptime: float = 0.0
+    """A group that failed sooner after its start is not started again."""
+    same_failure: bool = False
+    """Whether the same exception twice at the start is tried again, too."""
+
+
 class LaunchConfig(NamedTuple):
     """One launch. Fields, order and defaults are torch elastic's up to `shutdown_timeout`; the others are ours.
 
@@ -74,6 +89,13 @@ class LaunchConfig(NamedTuple):
     """Where a scheduler's probe may ask whether all is well: a host ("" for all addresses) and a port."""
     forward_signals: str = ""
     """Which signals to the launcher are passed on to its workers, without any other effect: as `signals_to_handle`."""
+    retry: Retry = Retry()
+    status_line: str = "off"
+    """Whether a terminal shows how the launch stands: "auto" or "off"."""
+    hang_timeout: float = 300.0
+    """How long no worker of a node may make progress before that is a hang; 0 does not look."""
+    hang_action: str = "report"
+    """What becomes of a hang: "report", "restart" or "stop"."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

@@ -13,6 +13,7 @@ from launcher_core import errors
 from launcher_core.rules import story
 from launcher_core.rules.blame import Failed
 from launcher_core.rules.python_error import PythonError, clean, no_program
+from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case
 
 SCHEMA = 1
@@ -68,9 +69,11 @@ def account(
     case: Case | None = None,
     failed: Sequence[Failed] = (),
     streams: Mapping[int, Streams] | None = None,
+    seen: Looked | None = None,
 ) -> dict[str, Any]:
     """The document: what JSON knows only. `error` is what the launch raised, `failed` this node's workers that did not
-    end well, `case` the verdict on them where the launch failed of them, `streams` by local rank."""
+    end well, `case` the verdict on them where the launch failed of them, `streams` by local rank, `seen` what
+    those that were stopped had been doing."""
     root = case.blamed if case else None
     told = list(case.failures) if case else list(failed)
     at = (streams or {}).get(root.local_rank, Streams()) if root else Streams()
@@ -84,6 +87,7 @@ def account(
         "exit_code": exit_code(error),
         "cause": None if error is None or not exit_code(error) else _cause(error, case, where),
         "consequences": _consequences(case, root, [one for one in told if one is not root]),
+        "stacks": {"lines": list(seen.lines) if seen else [], "file": (seen.path or None) if seen else None},
         "restarts": {"spent": spent.restarts, "allowed": spent.max_restarts},
         "logs": {"error_file": (root.error_file or None) if root else None, **at._asdict()},
         "began": spent.began,

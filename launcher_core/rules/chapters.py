@@ -11,8 +11,8 @@ from typing import Any
 
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.model.value import Value
-from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, StartFailed
-from launcher_core.rules.supervise import Agent, State
+from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, Stalled, StartFailed, State
+from launcher_core.rules.supervise import Agent
 
 SCHEMA = 1
 """Of the fields of the launcher's own events: a new number when one goes away or changes its meaning."""
@@ -49,6 +49,9 @@ def entries(event: AgentEvent, before: Agent, after: Agent) -> tuple[Entry, ...]
     if isinstance(event, Exited) and event.exit not in before.exits and event.exit in after.exits:
         exit = event.exit
         found.append(Entry("EXITED", {"exit_code": exit.code, "stopped": exit.stopped}, exit.local_rank))
+    if isinstance(event, Stalled) and before.state is State.RUNNING and event.round == before.round:
+        told = {"reason": event.reason, "local_ranks": list(event.local_ranks)}
+        found.append(Entry("RESUMED" if event.over else "STALLED", told))
     if before.state is State.RUNNING and after.state not in (State.RUNNING, State.FINISHING):
         # also where the only worker has ended by itself, so that there is nobody to be stopped
         found.append(Entry("STOPPING", {"cause": stop_cause(event), "reason": _reason(event)}))

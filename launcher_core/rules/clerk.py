@@ -15,6 +15,7 @@ from typing import Any
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
 from launcher_core.rules import round as rounds
+from launcher_core.rules.crowd import missing
 from launcher_core.rules.doubt import Doubts
 from launcher_core.rules.ranks import Assign
 from launcher_core.rules.register import (
@@ -111,13 +112,13 @@ class Clerk:
 
     def join(self, node: Node, now: float) -> None:
         """Ask for a place in the next round."""
-        self._place, self._waits, self._is_spare = None, True, False
+        self._place, self._waits, self._is_spare, self._testimony = None, True, False, None
         self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
         self._say("join", node, round=self._past[0], restarts=self._past[1])
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._say("failed", round=round, reason=reason, testimony=self._testimony)
+        self._say("failed", round=round, restarts=forgiven, reason=reason, testimony=self._testimony)
         self._testimony = None
 
     def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str) -> None:
@@ -139,7 +140,7 @@ class Clerk:
 
     def end_job(self, reason: str) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._say("close", reason=reason)
+        self._say("close", reason=reason, testimony=self._testimony)
 
     def lapse(self, now: float, held_since: float | None = None) -> list[News]:
         """Cut, when this node's newest sign of life is so old that the others will soon begin without it.
@@ -373,7 +374,7 @@ class Clerk:
         if now < self._next_line:
             return []
         self._next_line = now + WAITING_EVERY
-        have, detail = len(round.here), rounds.missing(round, limits)
+        have, detail = len(round.here), missing(round, limits)
         if self.me in round.seated.ids and round.phase is Phase.RUNNING:
             have, detail = len(round.seated), f"{round.seated[0].name} has not said yet where their workers meet"
         return [Waiting(have, limits.low, limits.high, detail, self._join_by - now, "this node gives up")]

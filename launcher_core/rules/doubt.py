@@ -34,7 +34,7 @@ class Doubts:
         """
         alone = len(round.seated) - len(round.away) < 2
         news = round.phase is Phase.RUNNING and word.round == round.number
-        if word.say != "failed" or left > 0 or alone or not news:
+        if word.say != "failed" or left + word.restarts > 0 or alone or not news:
             return False
         since = self._since.setdefault((word.node.id, word.count), now)
         others = [node.id for node in round.seated if node.id not in (word.node.id, *round.away)]

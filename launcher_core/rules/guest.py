@@ -122,22 +122,25 @@ class Guest:
 
     def join(self, node: Node, now: float) -> None:
         """Ask for a place in the next round; asked again by itself after a break."""
-        self._node, self._waits, self._report = node, True, b""
+        self._node, self._waits, self._report, self._knows = node, True, b"", []
         self.join_by = now + self.where.join_timeout
         self._send(self._request())
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure, with what was testified of it; the answer is Regroup or Over."""
-        knows, self._knows = self._knows, []
-        told = next((known[2] for known in reversed(knows) if known[1] == round), None)
-        more = {} if told is None else {"testimony": told}
-        self._send(frame("failed", round=round, reason=reason[:REASON], **more))
+        more = {"forgiven": forgiven} if forgiven else {}
+        self._send(frame("failed", round=round, reason=reason[:REASON], **more, **self._testified()))
 
     def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str, now: float) -> None:
         """Have others know what this node knows of a failure: with the report of it, or when they ask."""
         self._knows = [*self._knows[-MOST_KNOWN:], (now, round, testimony, told)]
         if self._asked:
             self._answer_what_is_known(now)
+
+    def _testified(self) -> dict[str, Any]:
+        """The newest testimony that has not been sent, of a round that is over with that."""
+        knows, self._knows = self._knows, []
+        return {"testimony": knows[-1][2]} if knows else {}
 
     def finished(self, round: int) -> None:
         """Report success; said again after a break. The answer is Over or Regroup."""
@@ -151,7 +154,7 @@ class Guest:
 
     def end_job(self, reason: str) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._send(frame("close", reason=reason[:REASON]))
+        self._send(frame("close", reason=reason[:REASON], **self._testified()))
 
     # --- what happens to the connection -----------------------------------------------------------------
 

@@ -189,11 +189,16 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "hello": {"run_id": _text, "nonce": _text, "proof": _or_none(_text)},
     "join": {"node": _node, "past": _past},
     "resume": {"node": _node, "round": _whole},
-    "failed": {"round": _whole, "reason": _text, "testimony": _or_none(_testimony)},
+    "failed": {
+        "round": _whole,
+        "reason": _text,
+        "forgiven": _or_none(_count),
+        "testimony": _or_none(_testimony),
+    },
     "testify": {"round": _whole, "testimony": _or_none(_testimony), "told": _text},
     "finished": {"round": _whole},
     "leave": {"reason": _text},
-    "close": {"reason": _text},
+    "close": {"reason": _text, "testimony": _or_none(_testimony)},
     # from both
     "ok": {"n": _whole},
 }

@@ -71,6 +71,7 @@ class Word(Value):
     round: int = -1
     """The round it is about; for a join the last one that the node took part in, for a leave one it has finished."""
     restarts: int = 0
+    """Of a join: how many that node has seen spent; of a failure: how many of them count no more."""
     reason: str = ""
     answer: int = 0
     """The newest question that this node has seen."""
@@ -97,14 +98,14 @@ def changes_of(word: Word) -> tuple[Change, ...]:
     if word.say == "join":
         return (Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
     if word.say == "failed":
-        return (Failed(id, word.round, word.reason, word.testimony),)
+        return (Failed(id, word.round, word.reason, word.restarts, word.testimony),)
     if word.say == "known":
         return (Known(id, word.round, word.testimony, None, word.told),)
     if word.say == "finished":
         return (finished,)
     if word.say == "leave":
         return (*((finished,) if word.round >= 0 else ()), Leave(id, word.reason))
-    return (Close(word.reason),)
+    return (Close(word.reason, word.testimony),)
 
 
 def encode(register: Register) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any
 from launcher_core.model.job import Node
 from launcher_core.model.value import Value
 from launcher_core.rules import ranks
-from launcher_core.rules.crowd import Ids, Nodes, listed
+from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import Assign
 
 SETTLE = 1.0
@@ -115,6 +115,8 @@ class Failed(Value):
     id: str
     round: int
     reason: str
+    forgiven: int = 0
+    """How many of the restarts that were spent count no more, as the node has it."""
     testimony: Mapping[str, Any] | None = None
     at: float | None = None
     """When that was, by the clock of a coordinator that hears all nodes."""
@@ -141,6 +143,8 @@ class Close(Value):
     """Somebody ends the job for everybody."""
 
     reason: str
+    testimony: Mapping[str, Any] | None = None
+    at: float | None = None
 
 
 class Tick(Value):
@@ -221,7 +225,7 @@ def apply(
     elif isinstance(change, Finished):
         round = _finished(round, change, told)
     elif isinstance(change, Close):
-        round = _end(round, False, change.reason, told)
+        round = _broken(round, change, now, told)
     if round.phase is Phase.GATHERING:
         round = _gather(round, now, limits, assign, told)
     return round, told
@@ -298,14 +302,19 @@ def _failed(round: Round, change: Failed, now: float, limits: Limits, told: list
         return round
     if change.id not in round.seated.ids:
         return round
-    if round.restarts >= limits.max_restarts:
-        if change.testimony is not None:
-            from launcher_core.rules.settling import begun  # seldom wanted
-
-            round = begun(round, change, now)
-        return _end(round, False, change.reason, told)
+    if round.restarts - change.forgiven >= limits.max_restarts:
+        return _broken(round, change, now, told)
     spent = round._replace(restarts=round.restarts + 1, charged=True)
     return _dismiss(spent, change.reason, limits, told, restart=True)
+
+
+def _broken(round: Round, change: Failed | Close, now: float, told: list[Outcome]) -> Round:
+    """The job has failed; with a testimony the other nodes are asked for theirs."""
+    if change.testimony is not None and round.phase is Phase.RUNNING:
+        from launcher_core.rules.settling import begun  # seldom wanted
+
+        round = begun(round, change, now)
+    return _end(round, False, change.reason, told)
 
 
 def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
@@ -382,19 +391,3 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
         fenced_until=None,
         charged=False,
     )
-
-
-def missing(round: Round, limits: Limits) -> str:
-    """What a gathering round waits for, in words."""
-    if round.expected:
-        names = [node.name for node in round.seated if node.id in round.expected]
-        return f"waiting for {listed(names)} to come back"
-    here = listed([node.name for node in round.here])
-    if len(round.here) >= limits.low:
-        return f"here: {here}; up to {limits.high - len(round.here)} more may join until the last call ends"
-    if limits.fixed_ranks:
-        free = set(range(limits.high)) - {node.node_rank for node in round.here}
-        return f"here: {here}; node ranks that are missing: {listed([str(rank) for rank in sorted(free)])}"
-    lost = [node.name for node in round.seated if node.id not in round.here.ids]
-    came = f"; were here before: {listed(lost)}" if lost else ""
-    return f"here: {here}; {limits.low - len(round.here)} more needed{came}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from launcher_core.rules.round import SETTLE, Change, Failed, Join, Known, Leave, Outcome, Resume, ended
+from launcher_core.rules.round import SETTLE, Change, Close, Failed, Join, Known, Leave, Outcome, Resume, ended
 from launcher_core.rules.testimony import MOST_TOLD, Testimony, believed, last_word, statement, why
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MOST_NODES = 64
 """Of so many nodes it is told what became of their workers."""
 
 
-def begun(round: Round, change: Failed, now: float) -> Round:
+def begun(round: Round, change: Failed | Close, now: float) -> Round:
     """The round of a failure that is about to end the job; with no other node to ask the verdict is settled at once."""
     round = _weighed(round, change.testimony, change.at)
     others = len(round.seated) > 1
@@ -72,5 +72,6 @@ def _weighed(round: Round, new: Testimony | None, at: float | None) -> Round:
     old = round.verdict
     if new is None or not believed(old, round.verdict_at, new, at):
         return round
-    verdict: dict[str, Any] = {**new, "reason": why(old, new)}
+    refusal = new.get("refusal") or (old or {}).get("refusal") or ""
+    verdict: dict[str, Any] = {**new, "reason": why(old, new), "refusal": refusal}
     return round._replace(verdict=verdict, verdict_at=at)

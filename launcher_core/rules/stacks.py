@@ -16,6 +16,8 @@ _THREAD = re.compile(r"^(Current thread|Thread) 0x[0-9a-f]+(?: \[[^\]]*\])? \(mo
 _FRAME = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
 DEEPEST = 100
 """Frames of a stack that are shown; more of them say nothing new."""
+NO_STACK = " (no Python stack: "
+"""What stands in a note between what the kernel says and why there is nothing better."""
 
 
 class Call(NamedTuple):
@@ -124,6 +126,16 @@ def place_text(stack: Stack) -> str:
 def _is_own(call: Call) -> bool:
     """Whether it is the user's own Python."""
     return call.file.endswith((".py", ">")) and not LIBRARY.search(call.file)
+
+
+def brief(folds: Iterable[Fold], most: int) -> tuple[str, ...]:
+    """A line for each place where workers stand, the first `most` of them, and one for the ranks that are left out."""
+    places: dict[str, list[int]] = {}
+    for ranks, stack in folds:
+        places.setdefault(place_text(stack).partition(NO_STACK)[0], []).extend(ranks)
+    shown = [f"{ranks_text(ranks)}: {place}" for place, ranks in places.items()]
+    left = [rank for ranks in list(places.values())[most:] for rank in ranks]
+    return (*shown[:most], f"and {ranks_text(left)}") if left else tuple(shown)
 
 
 def lines(folds: Iterable[Fold]) -> list[str]:

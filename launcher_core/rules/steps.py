@@ -8,9 +8,22 @@ from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble
 from launcher_core.model.value import Value
 
 
+class State(Enum):
+    """Where the agent is in the life of its worker group."""
+
+    JOINING = "joining"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    AWAITING = "awaiting"
+    FINISHING = "finishing"
+    DONE = "done"
+
+
 class Alarm(Enum):
     """The agent's alarms, each armed at most once at a time."""
 
+    LOOK = "look"
+    """Workers that are to be stopped have been looked at for as long as that may take."""
     GRACE = "grace"
     """Workers that were asked to stop have had their time."""
     REAP = "reap"
@@ -19,6 +32,8 @@ class Alarm(Enum):
     """The other nodes have had their time to finish."""
     VERDICT = "verdict"
     """The others have had their time to settle why the job has failed."""
+    BACKOFF = "backoff"
+    """The pause before a restart is over."""
 
 
 # --- events: News of the meeting, and these -------------------------------------------------------------
@@ -41,6 +56,22 @@ class Hung(Value):
 
     reason: str
     round: int
+    local_ranks: tuple[int, ...] = ()
+    """Who hangs, where that is known."""
+    final: bool = False
+    """Whether the job is to end of it, restarts or not."""
+
+
+class Stalled(Value):
+    """A watch says how the group of a round is doing, and leaves it at that."""
+
+    reason: str
+    round: int
+    local_ranks: tuple[int, ...] = ()
+    details: tuple[str, ...] = ()
+    """More lines about it."""
+    over: bool = False
+    """Whether this takes back what was said before: it goes on."""
 
 
 class Signalled(Value):
@@ -57,16 +88,29 @@ class Forwarded(Value):
     """How many workers it is passed on to; filled in by the rules."""
 
 
+class Looked(Value):
+    """What the workers of a round that is to be stopped were doing."""
+
+    round: int
+    lines: tuple[str, ...] = ()
+    """In a few lines; workers that do the same are one."""
+    path: str = ""
+    """The file that has their stacks; empty when there is none."""
+
+
 class Rang(Value):
     """An alarm's time has come."""
 
     alarm: Alarm
 
 
-EVENTS = (Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Rang)
+EVENTS = (
+    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Looked, Rang,
+    Stalled,
+)  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Rang
+    | Signalled | Forwarded | Looked | Rang | Stalled
 )  # fmt: skip
 
 
@@ -76,11 +120,23 @@ AgentEvent = (
 class Join(Value):
     """Ask the meeting for a place in the next round."""
 
+    restart: bool = False
+    """Whether a failure is the reason: there may be a pause to make, until BACKOFF."""
+
 
 class Start(Value):
     """Start the whole group."""
 
     place: Place
+
+
+class Look(Value):
+    """See what these workers are doing, and answer with Looked."""
+
+    round: int
+    local_ranks: tuple[int, ...]
+    reason: str
+    """Why they are to be stopped."""
 
 
 class Kill(Value):
@@ -117,6 +173,11 @@ class TellFailed(Value):
 
     round: int
     reason: str
+    final: bool = False
+    """Whether the job is over with that, restarts or not."""
+
+
+HUNG = -1
 
 
 class TellKnown(Value):
@@ -124,7 +185,7 @@ class TellKnown(Value):
 
     round: int
     local_rank: int | None = None
-    """The worker that failed; None for all of them, once they have ended."""
+    """The worker that failed, HUNG when none has; None for all of them, once they have ended."""
 
 
 class TellFinished(Value):
@@ -145,4 +206,4 @@ class Say(Value):
     about: Any
 
 
-Effect = Join | Start | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellKnown | TellFinished | Leave | Say
+Effect = Join | Start | Look | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellKnown | TellFinished | Leave | Say

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from launcher_core.rules.blame import Failed, is_echo, seconds_text, shows_why
+from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
@@ -69,8 +69,12 @@ class Case(NamedTuple):
     restarts: int = 0
     max_restarts: int = 0
     report_lines: int = 20
+    refusal: str = ""
+    """Why the failure was not worth another start, where there was one left."""
     hung: str = ""
     """Why the workers were given up, where a watch did that."""
+    stacks: Sequence[str] = ()
+    """What those that still ran were doing, a line for each place, and the file that has all of it."""
     foreign: bool = False
     """Whether the worker to blame is another node's: when it failed, by this node's clock, is not known."""
     alone: bool = True
@@ -107,7 +111,7 @@ def _facts(case: Case) -> list[str]:
         *_grid("cause", cause(root)),
         *_grid("where", _where(root.error)),
         *_grid("worker", [_worker(root)]),
-        *_grid("restarts", [_restarts(case.restarts, case.max_restarts)]),
+        *_grid("restarts", [_restarts(case.restarts, case.max_restarts, case.refusal)]),
         *_grid("blamed", [case.reason] if several or is_echo(root) else []),
         *_grid("note", [root.problem] if root.problem else []),
     ]
@@ -121,6 +125,7 @@ def _ends(case: Case) -> list[str]:
     return [
         *_grid("also", _also(root, [one for one in others if not one.stopped], foreign=case.foreign)),
         *_stopped([one for one in others if one.stopped]),
+        *_grid("stacks", case.stacks),
         *_grid("nodes", [f"{node}: {text}" for node, text in case.nodes]),
         *_grid("logs", [f"{host}{path}" for path in paths]),
     ]
@@ -146,7 +151,7 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 def title(name: str, failed: Failed, hostname: str) -> str:
     """What happened, in one line."""
-    if failed.stopped and not shows_why(failed):
+    if failed.stopped and not had_raised(failed):
         what = "was stopped by the launcher"
     elif failed.error and failed.error.type != CRASH:
         what = f"raised {failed.error.type}"
@@ -224,10 +229,14 @@ def _worker(failed: Failed) -> str:
     return f"rank {failed.rank} (local rank {failed.local_rank}), pid {failed.pid}, {ending(failed.exit_code)}"
 
 
-def _restarts(spent: int, allowed: int) -> str:
+def _restarts(spent: int, allowed: int, refusal: str) -> str:
     """Why there was not another one, where that is known."""
     if not allowed:
         return "none: --max-restarts is 0"
+    if refusal:
+        return f"{spent} of {allowed} spent; {refusal}"
+    if spent > allowed:
+        return f"{spent} spent; no more than {allowed} within --restart-window"
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 

@@ -10,14 +10,24 @@
 """
 
 from collections.abc import Callable
-from enum import Enum
-from signal import SIGKILL, SIGTERM
+from signal import SIGTERM
 from typing import Any
 
-from launcher_core.errors import StuckError
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
+from launcher_core.rules.ending import (
+    follow,
+    keep_look,
+    kill,
+    look,
+    looked,
+    signal_again,
+    stop,
+    stopped,
+    time_is_up,
+    unsettled,
+)
 from launcher_core.rules.steps import (
     EVENTS,
     AgentEvent,
@@ -29,14 +39,16 @@ from launcher_core.rules.steps import (
     Forwarded,
     Hung,
     Join,
-    Kill,
     Leave,
+    Looked,
     Pass,
     Rang,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
+    State,
     Sweep,
     TellFailed,
     TellFinished,
@@ -44,20 +56,10 @@ from launcher_core.rules.steps import (
 )
 
 
-class State(Enum):
-    """Where the agent is in the life of its worker group."""
-
-    JOINING = "joining"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    AWAITING = "awaiting"
-    FINISHING = "finishing"
-    DONE = "done"
-
-
 class Patience(Value):
     """How long the agent waits, in seconds."""
 
+    look: float = 2.0
     grace: float = 30.0
     reap: float = 30.0
     barrier: float = 300.0
@@ -75,11 +77,16 @@ class Agent(Value):
     exits: tuple[WorkerExit, ...] = ()
     """How workers of the current round ended, in the order seen."""
     hung: str = ""
-    """Why a group with no failed worker was given up, as its watch said."""
+    """Why a group with no failed worker was given up, as its watch said; and the local ranks that it named."""
+    hung_ranks: tuple[int, ...] = ()
     verdict: Regroup | Over | None = None
     signal: int | None = None
     error: Exception | None = None
+    held: Alarm | None = None
+    """Until when workers that are to be stopped are not asked to, because something has to be done before."""
     killed: bool = False
+    seen: Looked | None = None
+    """What they were doing when it was decided to stop them."""
 
     @property
     def round(self) -> int:
@@ -131,8 +138,11 @@ def _start(agent: Agent, event: Formed) -> Step:
         live=frozenset(range(agent.local_world_size)),
         exits=(),
         hung="",
+        hung_ranks=(),
         verdict=None,
+        held=None,
         killed=False,
+        seen=None,
     )
     return fresh, (Start(event.place),)
 
@@ -142,7 +152,7 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
     agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
     if exit.code != 0:
         reason = why_failed(exit, agent.place)
-        return _stop(agent, SIGTERM, TellFailed(agent.round, reason), Say(event))
+        return look(agent, reason, TellFailed(agent.round, reason), Say(event))
     if agent.live:
         return agent, ()
     finish = (Sweep(), Arm(Alarm.BARRIER, agent.patience.barrier), TellFinished(agent.round))
@@ -152,7 +162,7 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
 def _worker_stopped(agent: Agent, event: Exited) -> Step:
     exit = event.exit
     agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
-    agent, effects = (agent, ()) if agent.live else _stopped(agent)
+    agent, effects = (agent, ()) if agent.live else stopped(agent)
     alone = exit.code == 0 or exit.stopped or isinstance(agent.verdict, Regroup)
     return agent, effects if alone else (TellKnown(agent.round, exit.local_rank), *effects)
 
@@ -160,17 +170,24 @@ def _worker_stopped(agent: Agent, event: Exited) -> Step:
 def _hung(agent: Agent, event: Hung) -> Step:
     if event.round != agent.round:
         return agent, ()
-    return _stop(agent._replace(hung=event.reason), SIGTERM, TellFailed(agent.round, event.reason), Say(event))
+    told = (TellFailed(agent.round, event.reason, event.final), Say(event))
+    return look(agent._replace(hung=event.reason, hung_ranks=event.local_ranks), event.reason, *told)
+
+
+def _stalled(agent: Agent, event: Stalled) -> Step:
+    return (agent, (Say(event),)) if event.round == agent.round else (agent, ())
 
 
 def _start_failed(agent: Agent, event: StartFailed) -> Step:
-    return _stopped(agent._replace(live=frozenset(), error=event.error))
+    return stopped(agent._replace(live=frozenset(), error=event.error))
 
 
 def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
-    return _stop(agent._replace(verdict=event), SIGTERM, Say(event))
+    agent = agent._replace(verdict=event)
+    failed = event.restart if isinstance(event, Regroup) else not event.succeeded
+    return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
 
 
 def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
@@ -185,47 +202,36 @@ def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
     said = (Say(event),) if isinstance(event, Regroup) else ()
-    agent, effects = _follow(agent._replace(verdict=event))
+    agent, effects = follow(agent._replace(verdict=event))
     return agent, (Disarm(), *said, *effects)
 
 
 def _cut_in_running(agent: Agent, event: Cut) -> Step:
-    return _kill(agent._replace(state=State.STOPPING, verdict=_rejoin(agent, event)), Say(event))
+    return kill(agent._replace(state=State.STOPPING, verdict=_rejoin(agent, event)), Say(event))
 
 
 def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
     verdict = agent.verdict if isinstance(agent.verdict, Over) else _rejoin(agent, event)
-    return _kill(agent._replace(verdict=verdict), Say(event))
+    return kill(agent._replace(verdict=verdict), Say(event))
 
 
 def _cut_in_awaiting(agent: Agent, event: Cut) -> Step:
     if isinstance(agent.verdict, Over):
-        return _unsettled(agent, event)
-    agent, effects = _follow(agent._replace(verdict=_rejoin(agent, event)))
+        return unsettled(agent, event)
+    agent, effects = follow(agent._replace(verdict=_rejoin(agent, event)))
     return agent, (Disarm(), Say(event), *effects)
-
-
-def _unsettled(agent: Agent, event: Cut | Trouble | Rang) -> Step:
-    """AWAITING: the last word on why the job has failed will not come; what this node was told is what it knows."""
-    ends = isinstance(agent.verdict, Over) and (not isinstance(event, Rang) or event.alarm is Alarm.VERDICT)
-    return (agent._replace(state=State.DONE), (Disarm(),)) if ends else (agent, ())
 
 
 def _rejoin(agent: Agent, event: Cut) -> Regroup:
     return Regroup(agent.round, event.reason)
 
 
-def _kill(agent: Agent, *also: Effect) -> Step:
-    live = tuple(sorted(agent.live))
-    return agent._replace(killed=True), (*also, Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
-
-
 def _over_before_start(agent: Agent, event: Over) -> Step:
-    return _follow(agent._replace(verdict=event))
+    return follow(agent._replace(verdict=event))
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
-    return _stop(agent._replace(error=event.error), SIGTERM, Say(event))
+    return stop(agent._replace(error=event.error), SIGTERM, Say(event))
 
 
 def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
@@ -234,7 +240,7 @@ def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
 
 def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
     if isinstance(agent.verdict, Over):
-        return _unsettled(agent, event)
+        return unsettled(agent, event)
     return agent._replace(state=State.DONE, error=event.error), (Disarm(),)
 
 
@@ -251,13 +257,11 @@ def _signal_before_start(agent: Agent, event: Signalled) -> Step:
 
 
 def _signal_in_running(agent: Agent, event: Signalled) -> Step:
-    return _stop(agent._replace(signal=event.signum), event.signum, Say(event))
+    return stop(agent._replace(signal=event.signum), event.signum, Say(event))
 
 
-def _signal_in_stopping(agent: Agent, event: Signalled) -> Step:
-    if agent.signal is None:
-        return agent._replace(signal=event.signum), (Say(event), Kill(event.signum, tuple(sorted(agent.live))))
-    return _kill(agent, Say(event))
+def _alarm_before_start(agent: Agent, event: Rang) -> Step:
+    return (agent, (Join(),)) if event.alarm is Alarm.BACKOFF else (agent, ())
 
 
 def _pass_on(agent: Agent, event: Forwarded) -> Step:
@@ -267,50 +271,11 @@ def _pass_on(agent: Agent, event: Forwarded) -> Step:
     return agent, (Pass(event.signum, live), said) if live else (said,)
 
 
-def _alarm_in_stopping(agent: Agent, event: Rang) -> Step:
-    if event.alarm is Alarm.GRACE and not agent.killed:
-        return _kill(agent, Say(event))
-    if event.alarm is Alarm.REAP:
-        agent, effects = _stopped(agent._replace(error=agent.error or StuckError(tuple(sorted(agent.live)))))
-        return agent, (Say(event), *effects)
-    return agent, ()
-
-
 def _alarm_at_the_barrier(agent: Agent, event: Rang) -> Step:
     if event.alarm is not Alarm.BARRIER:
         return agent, ()
     verdict = Over(True, "the other nodes did not finish in time")
     return agent._replace(state=State.DONE, verdict=verdict), (Say(event), Leave(verdict.reason))
-
-
-def _stop(agent: Agent, signum: int, *also: Effect) -> Step:
-    agent = agent._replace(state=State.STOPPING)
-    if not agent.live:
-        agent, effects = _stopped(agent)
-        return agent, (*also, *effects)
-    live = tuple(sorted(agent.live))
-    return agent, (Kill(signum, live), Arm(Alarm.GRACE, agent.patience.grace), *also)
-
-
-def _stopped(agent: Agent) -> Step:
-    """No worker is alive any more; what happens next was decided when the stop began, or will be told."""
-    agent, effects = _follow(agent)
-    return agent, (Disarm(), Sweep(), *effects)
-
-
-def _follow(agent: Agent) -> Step:
-    if agent.signal is not None:
-        return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
-    if agent.error is not None:
-        return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
-    if isinstance(agent.verdict, Over) and agent.verdict.settled:
-        return agent._replace(state=State.DONE), ()
-    if isinstance(agent.verdict, Over):
-        waits = (TellKnown(agent.round), Arm(Alarm.VERDICT, agent.patience.verdict))
-        return agent._replace(state=State.AWAITING), waits
-    if isinstance(agent.verdict, Regroup):
-        return agent._replace(state=State.JOINING), (Join(),)
-    return agent._replace(state=State.AWAITING), ()
 
 
 Transition = Callable[[Agent, Any], Step]
@@ -327,9 +292,11 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Rang: _ignore,
+        Looked: _ignore,
+        Rang: _alarm_before_start,
     },
     State.RUNNING: {
         Formed: _ignore,
@@ -342,8 +309,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_ended,
         StartFailed: _start_failed,
         Hung: _hung,
+        Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
+        Looked: _ignore,
         Rang: _ignore,
     },
     State.STOPPING: {
@@ -357,9 +326,11 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
-        Signalled: _signal_in_stopping,
+        Stalled: _ignore,
+        Signalled: signal_again,
         Forwarded: _pass_on,
-        Rang: _alarm_in_stopping,
+        Looked: looked,
+        Rang: time_is_up,
     },
     State.AWAITING: {
         Formed: _ignore,
@@ -372,9 +343,11 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Rang: _unsettled,
+        Looked: keep_look,
+        Rang: unsettled,
     },
     State.FINISHING: {
         Formed: _ignore,
@@ -387,8 +360,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Exited: _ignore,
         StartFailed: _ignore,
         Hung: _ignore,
+        Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },
     State.DONE: dict.fromkeys(EVENTS, _ignore),

@@ -38,12 +38,16 @@ def statement(
     stdout: str | None = None,
     stderr: str | None = None,
     again: str = "",
+    refusal: str = "",
 ) -> dict[str, Any]:
     """What `node` tells of a worker, or, with a `kind` and a `text`, of itself; `age`: seconds since it happened.
 
-    `stdout` and `stderr` are files of that node; `again` is a command that runs such a worker.
+    `stdout` and `stderr` are files of that node; `again` is a command that runs such a worker, `refusal` why it is not
+    tried again where it might be.
     """
     told: dict[str, Any] = {"node": node[:_PATH], "kind": kind, "text": text[:_MESSAGE], "age": max(0.0, round(age, 6))}
+    if refusal:
+        told["refusal"] = refusal[:_MESSAGE]
     if failed is not None:
         told |= {
             "rank": failed.rank,
@@ -116,6 +120,8 @@ def weight(told: Testimony) -> int:
 
 def why(old: Testimony | None, new: Testimony) -> str:
     """Why `new` is blamed, which takes the place of `old`, as a sentence."""
+    if new.get("kind") == "hang":
+        return f"a watch on {new['node']} gave the workers up"
     if old is None or _whose(old) == _whose(new):
         return str((old or {}).get("reason") or f"{name(new)} failed first, as far as any node has told")
     if weight(old) == ECHO:
@@ -187,7 +193,7 @@ def _maybe(value: Any) -> bool:
 
 
 _NODE: Mapping[str, Callable[[Any], bool]] = {
-    "node": _text, "kind": _text, "text": _text, "age": _number, "reason": _maybe,
+    "node": _text, "kind": _text, "text": _text, "age": _number, "reason": _maybe, "refusal": _maybe,
 }  # fmt: skip
 _WORKER: Mapping[str, Callable[[Any], bool]] = {
     "rank": _whole, "local_rank": _whole, "pid": _whole, "exit_code": _whole, "at": _number, "stopped": _flag,

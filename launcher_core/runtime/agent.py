@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from launcher_core.errors import LauncherError, StartError, UsageError
-from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter, Watch
+from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
-from launcher_core.model.news import Cut, Over, Regroup, Trouble, Waiting
+from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
-from launcher_core.rules.steps import Exited, Hung, StartFailed
-from launcher_core.rules.supervise import Agent, Patience, State, Step, begin, step
+from launcher_core.rules.retry import Broke, Ledger, broke_of
+from launcher_core.rules.steps import HUNG, Alarm, Exited, Stalled, StartFailed, State
+from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.rules.worker_env import Group as Common
 from launcher_core.rules.worker_env import without_secrets, worker_env
-from launcher_core.runtime import system
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
-from launcher_core.runtime.group import Group
+from launcher_core.runtime.group import Group, explained
 from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
+from launcher_core.runtime.watching import Late, StartedGroup, Watching
 from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.looking import Looking
+    from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
 PAST = 1000
@@ -49,12 +52,14 @@ class Parts(NamedTuple):
     meeting: Meeting
     starter: Starter
     logs: LogsSpecs
-    watches: tuple[Watch, ...] = ()
+    watches: Sequence[Any] = ()
+    """Watches, each with the method `attach`."""
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
     bindings: tuple[Binding, ...] = ()
     """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
+    late_watch: Late | None = None
 
 
 class Ending(NamedTuple):
@@ -65,6 +70,8 @@ class Ending(NamedTuple):
     failures: Mapping[int, ProcessFailure]
     dest: LogsDest
     """Where the last round's output went."""
+    refusal: str = ""
+    """Why the last failure was not worth another start, where it was for what it is."""
 
 
 class LocalAgent:
@@ -98,9 +105,12 @@ class LocalAgent:
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
-        self._watching: list[Watch] = []
+        self._watching = Watching(self._loop, parts.watches, parts.late_watch, lambda text: tell(Notice(text)))
         self._past: deque[Regroup | Cut] = deque(maxlen=PAST)
         self._waiting: Waiting | None = None
+        self._ledger = Ledger(config.retry)
+        self._refusal = ""
+        self._looking: Looking | None = None
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -123,7 +133,7 @@ class LocalAgent:
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
-            return Ending(self._agent, self._group.values, self._failures, self._group.dest)
+            return Ending(self._agent, self._group.values, self._failures, self._group.dest, self._refusal)
 
     def _supervise(self) -> None:
         self._open_door()
@@ -131,7 +141,7 @@ class LocalAgent:
             self._warden.start()
             self._parts.meeting.start(self._loop.post)
         except OSError as error:
-            raise _explained(error) from error
+            raise explained(error) from error
         self._diary.begun()
         self._take(begin(self._agent))
         while not self._is_done():
@@ -160,7 +170,13 @@ class LocalAgent:
         facts = standing(self._config, self._command, self._node, agent, self._past, self._waiting)
         heard = {one.local_rank: self._output.heard(one.local_rank) for one in self._workers}
         workers = workers_of(agent, self._workers, group.pids, group.dest, heard)
-        return {**facts, "health": self._health, "workers": workers}
+        return {**facts, "hang": self._watching.facts(), "health": self._health, "workers": workers}
+
+    def glance(self) -> Glance:
+        """How it stands. From any thread."""
+        from launcher_core.runtime.standing import glance
+
+        return glance(self._config, self._agent, [self._output.heard(one.local_rank) for one in self._workers])
 
     def _is_done(self) -> bool:
         return self._agent.state is State.DONE
@@ -187,6 +203,11 @@ class LocalAgent:
     # --- effects ----------------------------------------------------------------------------------------
 
     def _join(self, effect: steps.Join) -> None:
+        pause = self._ledger.pause(monotonic()) if effect.restart else 0.0
+        if pause:
+            self._loop.arm(steps.Rang(Alarm.BACKOFF), pause)
+            self._tell(Notice(f"starting again in {pause:g} s (--restart-backoff)"))
+            return
         round = self._agent.round + 1
         reason = self._parts.admit(self._node, round)
         if reason:
@@ -199,6 +220,7 @@ class LocalAgent:
     def _start(self, effect: steps.Start) -> None:
         place = effect.place
         self._diary.formed(place)
+        self._ledger.formed(place.restarts, monotonic())
         self._workers = workers(place, self._config.nproc_per_node)
         self._failures = {}
         try:
@@ -223,14 +245,13 @@ class LocalAgent:
             self._loop.post(StartFailed(error))
             return
         except (OSError, ValueError) as error:
-            self._loop.post(StartFailed(_explained(error)))
+            self._loop.post(StartFailed(explained(error)))
             return
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
-        for watch in self._parts.watches:
-            self._watching.append(watch)
-            watch.start(self._group.pids, lambda reason: self._loop.post(Hung(reason, place.round)))
+        scene = StartedGroup(place, self._workers, self._group.dest, self._output.heard, self._loop.post)
+        self._watching.start(scene, self._group.pids)
 
     def _prefix(self, worker: Worker) -> bytes:
         names = {
@@ -253,7 +274,18 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(exit)
 
+    def _look(self, effect: steps.Look) -> None:
+        from launcher_core.runtime.looking import Looking, folder_of
+
+        base = self._agent.place.base_rank if self._agent.place else 0
+        pids = {base + local: self._group.pids[local] for local in effect.local_ranks}
+        folder = folder_of(self._group.dest) if self._parts.logs.root_log_dir else ""
+        self._looking = Looking(effect, pids, folder, self._agent.patience.look)
+        self._looking.begin(self._loop.post)
+
     def _kill(self, effect: steps.Kill) -> None:
+        if self._looking is not None:
+            self._looking.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
@@ -268,8 +300,10 @@ class LocalAgent:
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
-        while self._watching:
-            self._let_go(self._watching.pop(0).stop)
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
+        self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
         return ProcessFailure(
@@ -297,39 +331,38 @@ class LocalAgent:
         }
         spent = self._agent.place.restarts if self._agent.place else 0
         verdict = self._parts.judge(failure, {"spent": spent, "max_restarts": self._config.max_restarts})
-        reason = f"{effect.reason} on {self._node.name}{self._because(first)}"
-        if verdict == "stop":
-            reason = f"{reason}; a policy decided not to restart"
+        broke = self._broke(first)
+        reason = f"{effect.reason} on {self._node.name}{': ' if broke.summary else ''}{broke.summary}"
+        left = self._config.max_restarts - spent + self._ledger.forgiven(monotonic())
+        self._refusal = self._ledger.refusal(broke) if left > 0 and not effect.final else ""
+        why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
+        self._testify(steps.TellKnown(effect.round, first.local_rank if first else HUNG))
+        if why_not or effect.final:
+            reason = f"{reason}; {why_not}" if why_not else reason
             self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
-            self._testify(steps.TellKnown(effect.round, first.local_rank if first else -1))
-            self._parts.meeting.failed(effect.round, reason)
+            forgiven = self._ledger.forgiven(monotonic())
+            self._parts.meeting.failed(effect.round, reason, *([forgiven] if forgiven else []))
 
     def _testify(self, effect: steps.TellKnown) -> None:
-        """Tell what is known of a worker; with a local rank of -1 of a hang, with None of all that have ended."""
-        agent, testify = self._agent, getattr(self._parts.meeting, "testify", None)
-        if testify is None or agent.place is None or agent.place.group_world_size == 1:
-            return  # a stranger's, which passes on no more than a reason; or there is nobody to tell
-        from launcher_core.runtime import witness
+        """Tell the others what is known, where there are others, and a meeting that passes on more than a reason."""
+        place, meeting = self._agent.place, self._parts.meeting
+        if place is not None and place.group_world_size > 1 and hasattr(meeting, "testify"):
+            from launcher_core.runtime.witness import Scene, testify
 
-        scene = witness.Scene(self._node, agent.place, self._command, self._group.dest, agent.hung)
-        if effect.local_rank is None:
-            testify(effect.round, *witness.of_all(scene, self._failures, agent.exits))
-        elif effect.local_rank < 0:
-            testify(effect.round, witness.of_hang(scene), "")
-        else:
-            exit = next(exit for exit in agent.exits if exit.local_rank == effect.local_rank)
-            testify(effect.round, witness.of_worker(scene, self._failure(exit)), "")
+            scene = Scene(self._node, place, self._agent, self._command, self._group.dest, self._refusal)
+            testify(meeting, scene, effect, self._failures, self._failure)
 
-    def _because(self, exit: WorkerExit | None) -> str:
-        """The exception of a failed worker, as an addition to a sentence; "" where it left none."""
+    def _broke(self, exit: WorkerExit | None) -> Broke:
+        """How the group failed, as far as it says of what is worth another start."""
+        uptime = self._ledger.uptime(monotonic())
         if exit is None or exit.code < 0:
-            return ""
+            return Broke(uptime=uptime)
         from launcher_core.rules.blame import read_failure
 
-        error = read_failure(exit.local_rank, self._failure(exit)).error
-        return f": {error.summary()}" if error else ""
+        failed = read_failure(exit.local_rank, self._failure(exit))
+        return broke_of(failed.error, failed.stderr, uptime)
 
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
@@ -340,13 +373,17 @@ class LocalAgent:
     def _say(self, effect: steps.Say) -> None:
         if isinstance(effect.about, Regroup | Cut):
             self._past.append(effect.about)
+            self._ledger.heard(effect.about, monotonic())
         elif isinstance(effect.about, Waiting):
             self._waiting = effect.about
+        elif isinstance(effect.about, Stalled):
+            self._watching.told(effect.about)
         self._tell(effect.about)
 
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
+        steps.Look: _look,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,
@@ -358,14 +395,3 @@ class LocalAgent:
         steps.Leave: _leave,
         steps.Say: _say,
     }
-
-
-def _explained(error: OSError | ValueError) -> LauncherError:
-    """Why it could not be started, in words: a ValueError is about what was asked for."""
-    if isinstance(error, ValueError):
-        explained: LauncherError = UsageError(str(error))
-    else:
-        plain = None if error.filename else error.strerror
-        explained = StartError(system.too_many_files(error) or plain or str(error))
-    explained.__cause__ = error
-    return explained

@@ -5,10 +5,15 @@ from typing import Any
 
 from launcher_core.errors import UsageError
 from launcher_core.hooks.manager import Plugin, Plugins
-from launcher_core.hooks.ports import Meeting, Recorder, RendezvousBackend, Starter, Store, Watch
+from launcher_core.hooks.ports import Meeting, Recorder, RendezvousBackend, Scene, Starter, Store, Watch
+from launcher_core.hooks.specs import POLICY_GROUP
 from launcher_core.model.capability import Capability
 from launcher_core.model.job import Command, Node
 from launcher_core.model.settings import LaunchConfig, RendezvousParameters
+from launcher_core.runtime.watching import Late
+
+OWN_WATCH = "hang"
+HANG_ACTIONS = ("report", "restart", "stop")
 
 
 def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Plugin]) -> Meeting:
@@ -44,7 +49,20 @@ def choose_meeting(config: LaunchConfig, plugins: Plugins, policies: Sequence[Pl
         plugins.notices.append(f"{assigners[0].found} assigns no ranks: {chosen.found} does it by itself")
     if hasattr(made, "get_state") and hasattr(made, "set_state"):
         return _over_register(made, params, store or _store(params, plugins))
-    return _as_meeting(made, config, chosen)
+    meeting = _as_meeting(made, config, chosen)
+    if config.retry.window is not None:
+        _check_window(meeting, chosen)
+    return meeting
+
+
+def _check_window(meeting: Meeting, chosen: Plugin) -> None:
+    """Raise UsageError when the meeting is a plugin's own that knows nothing of restarts which count no more."""
+    import inspect
+
+    try:
+        inspect.signature(meeting.failed).bind(0, "", 0)
+    except TypeError:
+        raise UsageError(f"--restart-window: {chosen.found} takes no account of it; leave it out") from None
 
 
 def _check_elastic(config: LaunchConfig, chosen: Plugin, capabilities: Capability) -> None:
@@ -144,6 +162,13 @@ class GuardedWatch:
         self._policy = policy
         self._watch = watch
 
+    def attach(self, scene: Scene) -> None:
+        """As the policy's own; nothing where it has no such method."""
+        attach = getattr(self._watch, "attach", None)
+        if attach is not None:
+            with self._policy.answering("Watch.attach"):
+                attach(scene)
+
     def start(self, pids: Mapping[int, int], alarm: Callable[[str], None]) -> None:
         """As the policy's own."""
         with self._policy.answering("Watch.start"):
@@ -155,10 +180,23 @@ class GuardedWatch:
             self._watch.stop()
 
 
-def watches(policies: Sequence[Plugin], config: LaunchConfig) -> tuple[Watch, ...]:
+def watches(policies: Sequence[Plugin], config: LaunchConfig) -> tuple[GuardedWatch, ...]:
     """The detectors of the policies that have one."""
     made = ((one, one.ask("launcher_make_watch", config=config)) for one in policies)
     return tuple(GuardedWatch(policy, watch) for policy, watch in made if watch is not None)
+
+
+def late_watch(config: LaunchConfig, plugins: Plugins) -> Late | None:
+    """The launcher's own watch, to be made when its first look is due; None for none. Raises UsageError."""
+    if config.hang_action not in HANG_ACTIONS or not 0 <= config.hang_timeout < float("inf"):
+        raise UsageError(
+            f"hang_timeout={config.hang_timeout}, hang_action={config.hang_action!r}: write seconds, 0 or more, and "
+            f"one of {', '.join(HANG_ACTIONS)}"
+        )
+    if not config.hang_timeout or OWN_WATCH in config.policies:
+        return None
+    first = min(30.0, max(1.0, config.hang_timeout / 10))
+    return Late(lambda: watches([plugins.choose(POLICY_GROUP, OWN_WATCH)], config), first)
 
 
 def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:

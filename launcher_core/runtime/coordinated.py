@@ -109,9 +109,9 @@ class CoordinatedMeeting:
         """Ask for a place; the answer is Formed, Over or Trouble."""
         self._ask(lambda guest, now: guest.join(node, now))
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._ask(lambda guest, now: guest.failed(round, reason))
+        self._ask(lambda guest, now: guest.failed(round, reason, forgiven))
 
     def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str) -> None:
         """Have the other nodes know what this one knows of a failure."""

@@ -65,10 +65,10 @@ class HandlerMeeting:
         """Ask for the next round."""
         self._orders.put(lambda: self._join(node))
 
-    def failed(self, round: int, reason: str) -> None:
+    def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Grant a restart from this node's own budget, or end the job."""
         self._watching = False
-        if self._restarts < self._max_restarts:
+        if self._restarts - forgiven < self._max_restarts:
             self._restarts += 1
             self._tell(Regroup(round, reason, True, self._restarts, self._max_restarts))
         else:

@@ -15,6 +15,13 @@ from typing import Any
 from launcher_core.runtime.alarms import LONGEST_SLEEP
 
 
+class _Call:
+    """An alarm that is no event."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+
+
 class Loop:
     """Not shared: all methods but `post` belong to the thread that runs the loop."""
 
@@ -46,6 +53,10 @@ class Loop:
         """Give `event` in so many seconds."""
         heapq.heappush(self._alarms, (monotonic() + seconds, next(self._order), event))
 
+    def call(self, function: Callable[[], Any], seconds: float) -> None:
+        """Call `function` in so many seconds, unless `disarm` comes first; what it returns is an event, if not None."""
+        self.arm(_Call(function), seconds)
+
     def disarm(self) -> None:
         """Drop all alarms."""
         self._alarms.clear()
@@ -59,7 +70,11 @@ class Loop:
         while self._inbox:
             yield self._inbox.popleft()
         while self._alarms and self._alarms[0][0] <= monotonic():
-            yield heapq.heappop(self._alarms)[2]
+            event = heapq.heappop(self._alarms)[2]
+            if isinstance(event, _Call):
+                event = event.function()
+            if event is not None:
+                yield event
 
     def unheard(self) -> list[Any]:
         """The posted events and signals that nobody has waited for yet; they stay."""

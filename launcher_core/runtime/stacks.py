@@ -8,19 +8,20 @@ asked: any would end its wait. Other waits go on, as far as a handler that resta
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher_core.rules.stacks import Stack, from_faulthandler, from_py_spy
+from launcher_core.rules.stacks import NO_STACK, Stack, from_faulthandler, from_py_spy
 from launcher_core.worker.stacks import FILE
+
+if TYPE_CHECKING:
+    import subprocess
 
 SIGNUM = signal.SIGURG
 LOOK_SECONDS = 0.01
@@ -40,10 +41,17 @@ def collect(pids: Mapping[int, int], seconds: float, stop: threading.Event | Non
     stop = stop or threading.Event()
     deadline = monotonic() + max(0.0, seconds - RESERVE_SECONDS)
     asked = {key: offer for key, pid in pids.items() if (offer := _ask(pid)) is not None}
-    spies = {key: spy for key, pid in pids.items() if key not in asked and (spy := _spy(pid)) is not None}
+    program = spy_program() if len(asked) < len(pids) else None
+    others = {key: pid for key, pid in pids.items() if key not in asked} if program else {}
+    spies = {key: spy for key, pid in others.items() if (spy := _spy(program, pid)) is not None}
+    hurry = (monotonic() + deadline) / 2
     found: dict[int, Stack] = {}
     open_ends = dict(asked)
     while (open_ends or not all(key in found for key in spies)) and monotonic() < deadline and not stop.is_set():
+        if monotonic() >= hurry:
+            hurry = deadline
+            for key in spies.keys() - found.keys():
+                spies[key].look_again()
         for key, offer in tuple(open_ends.items()):
             if offer.is_complete():
                 found[key] = offer.stack()
@@ -58,19 +66,16 @@ def collect(pids: Mapping[int, int], seconds: float, stop: threading.Event | Non
         spy.end()
     for offer in asked.values():
         offer.close()
-    return {key: _explained(pid, found.get(key)) for key, pid in pids.items()}
+    no_spy = "py-spy took too long" if program else f"{NOT_OFFERED}, and py-spy is not installed (extra: stacks)"
+    return {key: _explained(pid, found.get(key), no_spy) for key, pid in pids.items()}
 
 
-def _explained(pid: int, stack: Stack | None) -> Stack:
+def _explained(pid: int, stack: Stack | None, why: str) -> Stack:
     """The stack; where there is none, what the kernel says of the process."""
     if stack is not None and stack.calls:
         return stack
-    why = stack.note if stack is not None else _why_none()
-    return Stack(source="/proc", note=f"{kernel_view(pid)} (no Python stack: {why})")
-
-
-def _why_none() -> str:
-    return f"{NOT_OFFERED}, and py-spy is not on PATH" if shutil.which("py-spy") is None else "py-spy took too long"
+    why = stack.note if stack is not None else why
+    return Stack(source="/proc", note=f"{kernel_view(pid)}{NO_STACK}{why})")
 
 
 # --- the worker's own dump -------------------------------------------------------------------------------
@@ -161,15 +166,39 @@ def _signals(pid: int) -> tuple[bool, int]:
 
 
 class _Spy:
-    """A py-spy that looks at one worker."""
+    """A py-spy that looks at one worker: at its native code, too, where there is the time."""
 
-    def __init__(self, pid: int, process: subprocess.Popen[bytes], out: int) -> None:
-        self.process = process
+    def __init__(self, program: str, pid: int) -> None:
+        """Raises OSError."""
+        from launcher_core.runtime.system import anonymous_file
+
+        self._program = program
         self._pid = pid
-        self._out = out
+        self._out = anonymous_file("py-spy")
+        try:
+            self.process = self._start("--native")
+        except OSError:
+            os.close(self._out)
+            raise
+
+    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+        import subprocess
+
+        words: list[Any] = [self._program, "dump", "--json", *options, "--pid", str(self._pid)]
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._out)
+
+    def look_again(self) -> None:
+        """Look at the Python code only: the tables of large libraries take seconds to read."""
+        self._break_off()
+        os.ftruncate(self._out, 0)
+        os.lseek(self._out, 0, os.SEEK_SET)
+        with suppress(OSError):
+            self.process = self._start()
 
     def stack(self) -> Stack:
         """What it found, once it has ended."""
+        import json
+
         text = os.pread(self._out, MAX_BYTES, 0)
         if self.process.returncode:
             last = text.decode("utf-8", "replace").strip().splitlines()
@@ -180,31 +209,39 @@ class _Spy:
             return Stack(note=f"{NOT_OFFERED}, and what py-spy prints is no JSON")
 
     def end(self) -> None:
-        """End it, if it still runs, and see that the worker goes on: its end may come before the worker's stop."""
+        """End it, if it still runs."""
+        self._break_off()
+        os.close(self._out)
+
+    def _break_off(self) -> None:
+        """End the process, and see that the worker goes on: its end may come before the worker's stop."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
             if _state(self._pid) in ("T", "t"):
                 with suppress(OSError):
                     os.kill(self._pid, signal.SIGCONT)
-        os.close(self._out)
 
 
-def _spy(pid: int) -> _Spy | None:
-    """Have py-spy look at a process; None where there is no py-spy, and where the process is stopped anyhow."""
-    program = shutil.which("py-spy")
+def spy_program() -> str | None:
+    """py-spy's path: on PATH, else beside this interpreter, which a virtual environment need not have on PATH."""
+    beside = os.path.join(os.path.dirname(sys.executable), "py-spy")
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return next((path for path in (*(os.path.join(one, "py-spy") for one in folders), beside) if _runs(path)), None)
+
+
+def _runs(path: str) -> bool:
+    return os.access(path, os.X_OK) and os.path.isfile(path)
+
+
+def _spy(program: str | None, pid: int) -> _Spy | None:
+    """Have py-spy look at a process; None where it cannot be started, and where the process is stopped anyhow."""
     if program is None or _state(pid) in ("T", "t", ""):
         return None
-    from launcher_core.runtime.system import anonymous_file
-
-    out = anonymous_file("py-spy")
-    words: list[Any] = [program, "dump", "--json", "--native", "--pid", str(pid)]
     try:
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        return _Spy(program, pid)
     except OSError:
-        os.close(out)
         return None
-    return _Spy(pid, process, out)
 
 
 # --- /proc -----------------------------------------------------------------------------------------------

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.model.job import Command, Node, Worker
 from launcher_core.model.news import Cut, Regroup, Waiting
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.supervise import Agent, State
+from launcher_core.rules.steps import State
+from launcher_core.rules.supervise import Agent
 
 if TYPE_CHECKING:
     from launcher_core.model.logs import LogsDest
 
 SCHEMA = 1
+
+
+class Glance(NamedTuple):
+    """What a person would want to see at any time. Counts are None before they are known."""
+
+    state: str
+    round: int
+    nodes: int | None
+    low: int
+    high: int
+    world_size: int | None
+    restarts: int
+    max_restarts: int
+    heard: float | None
+    """When something was last read of a worker's stderr here, by the monotonic clock; None where none is read."""
 
 
 def standing(
@@ -49,6 +65,22 @@ def standing(
         },
         "waiting": _waiting(waiting) if agent.state is State.JOINING else None,
     }
+
+
+def glance(config: LaunchConfig, agent: Agent, heard: Iterable[float | None]) -> Glance:
+    """What is worth a line of it all; `heard` is what Output says of each worker."""
+    place = agent.place
+    return Glance(
+        _state(agent),
+        agent.round,
+        place.group_world_size if place else None,
+        config.min_nodes,
+        config.max_nodes,
+        place.world_size if place else None,
+        place.restarts if place else 0,
+        config.max_restarts,
+        max((at for at in heard if at is not None), default=None),
+    )
 
 
 def workers_of(

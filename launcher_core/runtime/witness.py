@@ -6,14 +6,16 @@ Imported when something has failed; called from the agent's main thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import Any, NamedTuple
 
 from launcher_core.model.job import Command, Node, Place, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.rules.blame import Failed, Failure, choose_root, is_echo, read_failure
+from launcher_core.rules.steps import HUNG, TellKnown
 from launcher_core.rules.story import fates
+from launcher_core.rules.supervise import Agent
 from launcher_core.rules.testimony import STOPPED, statement, weight
 
 
@@ -22,9 +24,31 @@ class Scene(NamedTuple):
 
     node: Node
     place: Place
+    agent: Agent
     command: Command
     dest: LogsDest
-    hung: str = ""
+    refusal: str = ""
+    """Why the failure is not worth another start."""
+
+
+def testify(
+    meeting: Any,
+    scene: Scene,
+    about: TellKnown,
+    failures: Mapping[int, Failure],
+    failure_of: Callable[[WorkerExit], Failure],
+) -> None:
+    """Tell the meeting what is known of a worker that has failed, of a hang, or of all once they have ended.
+
+    `failures` are known then; `failure_of` looks at one.
+    """
+    if about.local_rank is None:
+        meeting.testify(about.round, *of_all(scene, failures, scene.agent.exits))
+    elif about.local_rank == HUNG:
+        meeting.testify(about.round, of_hang(scene), "")
+    else:
+        exit = next(exit for exit in scene.agent.exits if exit.local_rank == about.local_rank)
+        meeting.testify(about.round, of_worker(scene, failure_of(exit)), "")
 
 
 def of_worker(scene: Scene, failure: Failure) -> dict[str, Any]:
@@ -34,7 +58,7 @@ def of_worker(scene: Scene, failure: Failure) -> dict[str, Any]:
 
 def of_hang(scene: Scene) -> dict[str, Any]:
     """What is known of a group that was given up before any of it has ended."""
-    return statement(scene.node.name, kind="hang", text=scene.hung)
+    return statement(scene.node.name, kind="hang", text=scene.agent.hung, refusal=scene.refusal)
 
 
 def of_all(
@@ -49,8 +73,9 @@ def of_all(
     told = fates(failed, sorted(base + exit.local_rank for exit in exits if exit.code == 0))
     if not failed:
         return None, told
-    root = failed[choose_root(failed).position]
-    if not scene.hung and (root.stopped or is_echo(root)):
+    named = [one for one in failed if one.local_rank in scene.agent.hung_ranks]
+    root = [*named, failed[choose_root(failed).position]][0]
+    if not scene.agent.hung and (root.stopped or is_echo(root)):
         others = (_of(scene, one) for one in failed if one.stopped)
         known = next((one for one in others if weight(one) == STOPPED), None)
         if known is not None or root.stopped:
@@ -63,8 +88,9 @@ def _of(scene: Scene, failed: Failed) -> dict[str, Any]:
     return statement(
         scene.node.name,
         failed,
-        kind="hang" if scene.hung else "",
-        text=scene.hung,
+        kind="hang" if scene.agent.hung else "",
+        text=scene.agent.hung,
+        refusal=scene.refusal,
         age=time() - failed.at,  # of one clock: the file was written, and the end seen, on this node
         stdout=_file(dest.stdouts.get(local)),
         stderr=_file(dest.stderrs.get(local)),

@@ -14,8 +14,8 @@ from launches import Launcher, until
 BIN = Path(__file__).parent / "bin"
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "events.md").read_text()
 TYPES = {"string": str, "integer": int, "object": dict, "list": list, "boolean": bool, "null": type(None)}
-SELDOM = {"AWAITING"}
-"""Whether the verdict of the others has to be waited for is a matter of moments."""
+SELDOM = {"AWAITING", "STALLED", "RESUMED"}
+"""Whether the verdict of the others has to be waited for is a matter of moments; workers hang in tests of their own."""
 OWN, TORCH = "launcher.", "torchelastic.worker.status."
 
 

@@ -24,6 +24,7 @@ def neutral(text: str) -> list[str]:
     """The lines without what differs from run to run and machine to machine, in an order of their own."""
     text = text.replace(f"{ROOT}/", "").replace(f"on {socket.gethostname()}", "on HOST")
     text = re.sub(r"launcher: time: .*", "launcher: time: ...", re.sub(r"pid \d+", "pid N", text))
+    text = re.sub(r"(stacks   rank 0:) .*", r"\1 ...", re.sub(r"all of it: .*/", "all of it: ", text))
     return sorted(line.rstrip() for line in text.splitlines() if line.strip())
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import signal
-import struct
 import sys
-import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from in_process import InProcess
 from launches import Launcher, until
+from terminals import Terminal
 
 from launcher_core.errors import SignalException
 
@@ -313,41 +309,6 @@ def test_a_hosts_other_signals_reach_it_during_a_launch(in_process: InProcess, t
 
 
 # --- at a terminal ---------------------------------------------------------------------------------------
-
-
-class Terminal:
-    """A terminal of 33 rows and 77 columns, and a person at it."""
-
-    def __init__(self) -> None:
-        self.person, self.line = os.openpty()
-        fcntl.ioctl(self.line, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-        self.shown = b""
-
-    def give(self) -> dict[str, object]:
-        """How to start a process in the foreground of this terminal."""
-        line = self.line
-        streams = {"stdin": line, "stdout": line, "stderr": line}
-        return {**streams, "start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(line, termios.TIOCSCTTY, 0)}
-
-    def look(self) -> str:
-        """All that has been shown."""
-        while select.select([self.person], [], [], 0)[0]:
-            self.shown += os.read(self.person, 65536)
-        return self.shown.decode()
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.person, keys)
-
-    def close(self) -> None:
-        os.close(self.person)
-        os.close(self.line)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    made = Terminal()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("key", "signum"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])

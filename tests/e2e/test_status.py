@@ -246,7 +246,10 @@ def test_a_worker_that_offers_nothing_is_not_touched(launcher: Launcher, words: 
     until(lambda: words[0] != STAND or "here\n" in running.out, "the worker is here")
     (worker,) = in_state(running, "running")["workers"]
     answer = ask(f"--stacks={running.pid}")
-    assert "makes no offer to show its stacks, or waits for a signal, and py-spy is not on PATH" in answer.stdout
+    assert (
+        "makes no offer to show its stacks, or waits for a signal, and py-spy is not installed (extra: stacks)"
+        in answer.stdout
+    )
     assert "\nrank 0: sleeping" in answer.stdout
     assert (alive(worker["pid"]), (tmp_path / "urgent").exists()) == (True, False)
 

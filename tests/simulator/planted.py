@@ -10,7 +10,7 @@ from launcher_core.rules import round as rounds
 from launcher_core.rules import steps, supervise
 from launcher_core.rules.guest import Guest, Stage
 from launcher_core.rules.round import Phase, Seat
-from launcher_core.rules.supervise import State
+from launcher_core.rules.steps import State
 from launcher_core.runtime.coordinator import AgentSession, Coordinator
 
 Plant = Callable[[Any], None]
@@ -174,7 +174,7 @@ def success_is_not_said_again_after_a_break(patch):
 
 
 def who_is_cut_off_only_asks_its_workers_to_stop(patch):
-    real = supervise._kill
+    real = supervise.kill
 
     def asks(agent, *also):
         agent, effects = real(agent, *also)
@@ -182,7 +182,7 @@ def who_is_cut_off_only_asks_its_workers_to_stop(patch):
             steps.Kill(SIGTERM, one.local_ranks) if isinstance(one, steps.Kill) else one for one in effects
         )
 
-    patch.setattr(supervise, "_kill", asks)
+    patch.setattr(supervise, "kill", asks)
 
 
 def a_cut_at_work_is_only_shown(patch):
@@ -190,12 +190,12 @@ def a_cut_at_work_is_only_shown(patch):
 
 
 def a_failure_is_not_told(patch):
-    real = supervise._stop
+    real = supervise.look
     patch.setattr(
         supervise,
-        "_stop",
-        lambda agent, signum, *also: real(
-            agent, signum, *(one for one in also if not isinstance(one, steps.TellFailed))
+        "look",
+        lambda agent, reason, *also: real(
+            agent, reason, *(one for one in also if not isinstance(one, steps.TellFailed))
         ),
     )
 

@@ -17,7 +17,7 @@ import os, time
 real, late = time.time, float(os.environ.get("CLOCK_IS_LATE_BY", "0"))
 time.time = lambda: real() - late
 """
-OWN = ("node", "began", "ended", "seconds")
+OWN = ("node", "stacks", "began", "ended", "seconds")
 """Fields of a report in which nodes may differ, beside what became of their own workers."""
 
 

@@ -10,8 +10,7 @@ from launcher_core.model.news import Formed, Over
 from launcher_core.rules import round as rounds
 from launcher_core.rules.guest import ANSWER_WITHIN, Stage
 from launcher_core.rules.round import Close, Failed, Finished, Leave, Phase, Round
-from launcher_core.rules.steps import Exited
-from launcher_core.rules.supervise import State
+from launcher_core.rules.steps import Exited, State
 from simulated.host import Watched
 from simulated.member import Member
 from simulated.world import World

@@ -13,7 +13,8 @@ from launcher_core.rules import supervise as table
 from launcher_core.rules.blame import Failed
 from launcher_core.rules.guest import Where
 from launcher_core.rules.round import Close
-from launcher_core.rules.supervise import Agent, Patience, State, Step
+from launcher_core.rules.steps import State
+from launcher_core.rules.supervise import Agent, Patience, Step
 from launcher_core.rules.testimony import statement
 from launcher_core.runtime.coordinated import HOST_ENDED
 from simulated.host import Port
@@ -100,7 +101,7 @@ class Member:
         """Whether the main loop has ended."""
         self.talk = Talk(network, process, port, where, node.name, self.post, look)
         self.talk.on_over = self._hung_up
-        self._look = look
+        self._watch = look
         self._port = port
         self._inbox: deque[Any] = deque()
         self._alarms: list[Timer] = []
@@ -134,7 +135,7 @@ class Member:
         if self._inbox:
             event = self._inbox.popleft()
             if not self.done:
-                self._look.stepped(self, event)
+                self._watch.stepped(self, event)
                 self._take(table.step(self.agent, event))
             if self._inbox:
                 self._rouse()
@@ -145,7 +146,7 @@ class Member:
             self._DO[type(effect)](self, effect)
         if self.agent.state is State.DONE and not self.done:
             self.done = True
-            self._look.ended(self)
+            self._watch.ended(self)
             self._close()
 
     # --- the end ----------------------------------------------------------------------------------------
@@ -183,9 +184,14 @@ class Member:
 
     def _start(self, effect: steps.Start) -> None:
         size = self.node.local_world_size
-        self._look.starting(self, effect.place)
+        self._watch.starting(self, effect.place)
         self.workers = [Worker(self, local, effect.place.round) for local in range(size)]
         self._busy_until = self.world.now + self.world.between(0.0, self.habits.slow_start)
+
+    def _look(self, effect: steps.Look) -> None:
+        """Some looks take longer than they may."""
+        seconds = self.world.between(0.0, 0.05) if self.world.chance(0.9) else 5.0
+        self.process.after(seconds, lambda: self.post(steps.Looked(effect.round)))
 
     def _kill(self, effect: steps.Kill) -> None:
         for local in effect.local_ranks:
@@ -241,6 +247,7 @@ class Member:
     _DO: ClassVar[dict[type, Callable[[Member, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
+        steps.Look: _look,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

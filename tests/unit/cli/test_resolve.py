@@ -15,7 +15,7 @@ from launcher_core.cli.resolve import Resolved, blamed, local_world_size, resolv
 from launcher_core.errors import NodesError, PluginError, UsageError
 from launcher_core.model.job import Command
 from launcher_core.model.logs import Std
-from launcher_core.model.settings import LaunchConfig, LogsConfig
+from launcher_core.model.settings import LaunchConfig, LogsConfig, Retry
 from launcher_core.worker.script import run_script_path
 
 COUNTS = {"auto": 8, "cpu": 16, "gpu": 8}
@@ -77,7 +77,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "duplicate_stdout_filters": [], "duplicate_stderr_filters": [], "virtual_local_rank": False,
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
-        "forward_signals": "",
+        "forward_signals": "", "retry": Retry(), "status_line": "auto", "hang_timeout": 300.0, "hang_action": "report",
     }  # fmt: skip
 
 
@@ -91,7 +91,9 @@ def test_every_flag_arrives() -> None:
         "--signals-to-handle=sigusr1,TERM,SIGTERM", "--shutdown-timeout=5", "--virtual-local-rank",
         "--log-line-prefix-template=[${rank}] ", "--dry-run=json", "--exit-code=worker",
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
-        "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2", "s.py",
+        "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
+        "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure",
+        "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -107,7 +109,8 @@ def test_every_flag_arrives() -> None:
         "duplicate_stdout_filters": ["a", "b"], "duplicate_stderr_filters": ["c"], "virtual_local_rank": True,
         "shutdown_timeout": 5.0, "logs_plugin": "mine", "node_rank": 2, "policies": ("a", "b"),
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
-        "forward_signals": "SIGUSR2,SIGHUP",
+        "forward_signals": "SIGUSR2,SIGHUP", "retry": Retry(2.0, 60.0, 600.0, 10.0, True),
+        "status_line": "off", "hang_timeout": 2.5, "hang_action": "stop",
     }  # fmt: skip
 
 
@@ -282,6 +285,7 @@ def test_rendezvous_settings_that_are_no_pairs_are_refused(text: str, words: str
         ("--monitor-interval=nan", "--monitor-interval=nan: write seconds, more than 0"),
         ("--shutdown-timeout=-1", "--shutdown-timeout=-1.0: write seconds, 0 or more"),
         ("--exit-barrier-timeout=inf", "--exit-barrier-timeout=inf: write seconds, 0 or more"),
+        ("--hang-timeout=-1", "--hang-timeout=-1.0: write seconds, 0 or more"),
         ("--report-lines=-1", "--report-lines=-1: write 0 or more"),
         ("--redirects=4",
          "--redirects: '4' names no streams: write one digit for all local ranks (0 none, 1 stdout, "
@@ -503,6 +507,32 @@ def test_a_namespace_that_was_changed_counts_as_it_is() -> None:
     args.nproc_per_node, args.tee = "3", "1"
     request = resolve_args(args, facts())
     assert (request.config.nproc_per_node, request.origin["tee"]) == (3, Origin(Std.OUT, "flag", "--tee"))
+
+
+# --- restarts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ((), Retry()),
+        (("--restart-backoff=0.5",), Retry(backoff=0.5)),
+        (("--restart-backoff=2:2",), Retry(2.0, 2.0)),
+        (("--restart-window=5",), Retry(window=5.0)),
+    ],
+)
+def test_restarts_may_be_put_off_and_forgiven(words: tuple[str, ...], meant: Retry) -> None:
+    assert resolved(*words, "s.py").config.retry == meant
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["--restart-backoff=soon", "--restart-backoff=5:2", "--restart-backoff=-1", "--restart-backoff=1:inf",
+     "--restart-backoff=1:", "--restart-window=0", "--restart-window=nan", "--restart-min-uptime=-1"],
+)  # fmt: skip
+def test_what_is_no_pause_and_no_window_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match=word.partition("=")[0]):
+        resolved(word, "s.py")
 
 
 # --- the port for probes ---------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ TUTORIAL = (DOCS / "plugin_tutorial.md").read_text()
 
 RETURNED = (
     "RendezvousHandler", "RendezvousBackend", "WatchedBackend", "LeasedBackend",
-    "Meeting", "Store", "LogsSpecs", "Starter", "Child", "Recorder", "Watch",
+    "Meeting", "Store", "LogsSpecs", "Starter", "Child", "Recorder", "Scene", "Watch",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from launcher_core.rules import account as rules
 from launcher_core.rules.account import Job, Spent, Streams, Where, account, kind, last_lines
 from launcher_core.rules.blame import Failed, choose_root, find_exception
 from launcher_core.rules.python_error import Frame, PythonError
+from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case, told
 from launcher_core.rules.testimony import statement
 
@@ -21,6 +22,7 @@ JOB = Job("j7", "train.py", ("python", "-u", "train.py"))
 WHERE = Where("node-3", 1, 2, 8)
 SPENT = Spent(1, 3, 100.0, 107.5, 7.5)
 ERROR = PythonError("ValueError", "bad\nindeed", Frame("/a/train.py", 3, "work", "raise it"), ("Traceback", "bad"))
+SEEN = Looked(0, ("rank 2: in all_reduce, train.py:41",), "/logs/stacks.txt")
 CRASH = PythonError("Fatal Python error", "Segmentation fault", Frame("/a/train.py", 4, "work"))
 
 
@@ -35,7 +37,12 @@ def case(*failures: Failed, **more: Any) -> Case:
 
 def of(verdict: Case, streams: dict[int, Streams] | None = None) -> dict[str, Any]:
     error = errors.ChildFailedError("train.py", {one.rank: None for one in verdict.failures})
-    return account(JOB, WHERE, SPENT, error, verdict, (), streams)
+    return account(JOB, WHERE, SPENT, error, verdict, (), streams, SEEN)
+
+
+def test_what_the_others_were_doing_is_there_where_it_was_seen() -> None:
+    assert of(case(failed(0)))["stacks"] == {"lines": list(SEEN.lines), "file": SEEN.path}
+    assert account(JOB, WHERE, SPENT, None)["stacks"] == {"lines": [], "file": None}
 
 
 def _elsewhere() -> errors.JobFailedError:

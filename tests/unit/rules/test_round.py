@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from histories import node, play, running
 
+from launcher_core.rules.crowd import missing
 from launcher_core.rules.round import (
     Close,
     Dismiss,
@@ -19,7 +20,6 @@ from launcher_core.rules.round import (
     Seat,
     Tick,
     apply,
-    missing,
 )
 
 
@@ -64,6 +64,17 @@ def test_a_failure_beyond_the_budget_ends_the_job_for_everybody():
 
     assert told == [End("a", False, "boom"), End("b", False, "boom")]
     assert (state.phase, state.succeeded) == (Phase.OVER, False)
+
+
+def test_restarts_that_count_no_more_make_room_for_others():
+    limits = Limits(1, 1, max_restarts=1)
+    spent = running(limits, node("a"))._replace(restarts=1)
+
+    over, _ = apply(spent, Failed("a", 0, "boom"), 5, limits)
+    again, told = apply(spent, Failed("a", 0, "boom", forgiven=1), 5, limits)
+
+    assert (over.phase, again.restarts) == (Phase.OVER, 2)
+    assert told == [Dismiss("a", 0, "boom", True, 2, 1)]
 
 
 @pytest.mark.parametrize("change", [Failed("a", 0, "late"), Finished("a", 0)])

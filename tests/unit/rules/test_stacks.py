@@ -11,6 +11,7 @@ from launcher_core.rules.stacks import (
     Call,
     Fold,
     Stack,
+    brief,
     fold,
     from_faulthandler,
     from_json,
@@ -154,6 +155,15 @@ def test_what_is_printed_has_the_place_first_and_the_stack_below() -> None:
         "    step (/home/user/train.py:41)",
         "    <module> (/home/user/train.py:50)",
     ]
+
+
+def test_in_brief_there_is_a_line_for_each_place_and_no_more_than_so_many() -> None:
+    asleep = Stack(source="/proc", note="sleeping in poll (no Python stack: nobody offers one)")
+    folds = fold({0: DEEP, 1: DEEP, 2: LOAD, 3: LOAD._replace(others=()), 4: asleep, 5: asleep})
+    load, sleeping = "ranks 2-3: in load, data.py:7", "ranks 4-5: sleeping in poll"
+    assert brief(folds, 6) == (load, "ranks 0-1: in all_reduce, train.py:41", sleeping)
+    assert brief(folds, 1) == (load, "and ranks 0-1, 4-5")
+    assert brief((), 6) == ()
 
 
 def test_a_runaway_recursion_is_cut() -> None:

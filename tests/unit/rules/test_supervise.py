@@ -19,23 +19,28 @@ from launcher_core.rules.steps import (
     Join,
     Kill,
     Leave,
+    Look,
+    Looked,
     Pass,
     Rang,
     Say,
     Signalled,
+    Stalled,
     Start,
     StartFailed,
+    State,
     Sweep,
     TellFailed,
     TellFinished,
     TellKnown,
 )
-from launcher_core.rules.supervise import TABLE, Agent, Patience, State, begin, step
+from launcher_core.rules.supervise import TABLE, Agent, Patience, begin, step
 
 PLACE = Place(0, 0, 1, 0, 3, 0, 3, "127.0.0.1", 1)
-PATIENCE = Patience(grace=5, reap=7, barrier=9)
+PATIENCE = Patience(look=2, grace=5, reap=7, barrier=9)
 FAILED = Exited(WorkerExit(1, 101, 3, 0.0))
 WHY = "rank 1 (local rank 1, pid 101) exited with code 3"
+SEEN = Looked(0, ("rank 0: in all_reduce, train.py:41",), "/logs/stacks.txt")
 ONE_OF_EACH = (
     Formed(PLACE),
     Regroup(0, "host-b joined"),
@@ -49,7 +54,9 @@ ONE_OF_EACH = (
     Hung("no heartbeat", 0),
     Signalled(SIGTERM),
     Forwarded(SIGUSR1),
+    Looked(0),
     Rang(Alarm.GRACE),
+    Stalled("no progress", 0),
 )
 
 
@@ -93,8 +100,16 @@ def test_a_launch_joins_starts_and_waits_for_the_others_at_the_end():
 def test_a_failed_worker_stops_the_others_and_the_meeting_is_told_at_once():
     agent, effects = after(Formed(PLACE), FAILED)
 
-    assert effects == (Kill(SIGTERM, (0, 2)), Arm(Alarm.GRACE, 5), TellFailed(0, WHY), Say(FAILED))
+    assert effects == (TellFailed(0, WHY), Say(FAILED), Look(0, (0, 2), WHY), Arm(Alarm.LOOK, 2))
     assert agent.failures == (FAILED.exit,)
+    assert step(agent, SEEN)[1] == (Kill(SIGTERM, (0, 2)), Arm(Alarm.GRACE, 5))
+
+
+def test_a_pause_before_a_restart_ends_with_its_alarm():
+    agent, _ = after(Formed(PLACE), FAILED, ended(0), ended(2), Regroup(0, WHY, restart=True))
+
+    assert step(agent, Rang(Alarm.BACKOFF)) == (agent, (Join(),))
+    assert step(agent, Rang(Alarm.GRACE)) == (agent, ())
 
 
 @pytest.mark.parametrize("verdict_first", [True, False])
@@ -104,7 +119,7 @@ def test_a_granted_restart_joins_again_once_the_workers_are_gone(verdict_first):
     agent, effects = after(Formed(PLACE), FAILED, *([again, *stops] if verdict_first else [*stops, again]))
 
     assert agent.state is State.JOINING
-    assert effects == ((Disarm(), Sweep(), Join()) if verdict_first else (Disarm(), Say(again), Join()))
+    assert effects == ((Disarm(), Sweep(), Join(True)) if verdict_first else (Disarm(), Say(again), Join(True)))
 
 
 def test_what_becomes_of_a_failure_is_said_as_soon_as_it_is_known():
@@ -169,13 +184,13 @@ def test_a_verdict_that_is_settled_while_workers_are_stopped_is_the_last_word():
 
 
 def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
-    _, effects = after(Formed(PLACE), FAILED, ended(0, -15, True), Rang(Alarm.GRACE))
+    _, effects = after(Formed(PLACE), FAILED, SEEN, ended(0, -15, True), Rang(Alarm.GRACE))
 
     assert effects == (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (2,)), Arm(Alarm.REAP, 7))
 
 
 def test_workers_that_survive_sigkill_do_not_hold_the_launcher():
-    agent, effects = after(Formed(PLACE), FAILED, Rang(Alarm.GRACE), Rang(Alarm.REAP))
+    agent, effects = after(Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Rang(Alarm.REAP))
 
     assert agent.state is State.DONE
     assert agent.error.local_ranks == (0, 2)
@@ -224,7 +239,7 @@ def test_a_signal_for_the_workers_of_a_job_that_is_over_is_nobodys():
 
 
 def test_a_signal_while_workers_are_stopped_for_a_failure_ends_the_run_as_signalled():
-    agent, effects = after(Formed(PLACE), FAILED, Regroup(0, WHY, True), Signalled(SIGTERM))
+    agent, effects = after(Formed(PLACE), FAILED, SEEN, Regroup(0, WHY, True), Signalled(SIGTERM))
     assert effects == (Say(Signalled(SIGTERM)), Kill(SIGTERM, (0, 2)))
 
     agent, _ = step(agent, ended(0, -15, True))
@@ -261,16 +276,31 @@ def test_a_node_that_finished_starts_again_when_another_failed():
     again = Regroup(0, "rank 5 failed", restart=True)
     agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), again)
 
-    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join()))
+    assert (agent.state, effects) == (State.JOINING, (Disarm(), Say(again), Join(restart=True)))
 
 
 def test_a_group_that_hangs_is_stopped_and_an_alarm_of_an_earlier_round_is_not_heard():
     hung = Hung("no heartbeat", 0)
     _, effects = after(Formed(PLACE), hung)
-    assert effects == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5), TellFailed(0, "no heartbeat"), Say(hung))
+    look = Look(0, (0, 1, 2), "no heartbeat")
+    assert effects == (TellFailed(0, "no heartbeat"), Say(hung), look, Arm(Alarm.LOOK, 2))
 
     late = PLACE._replace(round=1)
     assert after(Formed(late), hung)[1] == ()
+
+
+def test_a_watch_that_only_reports_changes_nothing_but_what_is_said():
+    stalled = Stalled("no progress", 0, (1,))
+    agent, effects = after(Formed(PLACE), stalled)
+    assert (agent, effects) == (after(Formed(PLACE))[0], (Say(stalled),))
+    assert after(Formed(PLACE), Stalled("no progress", 7))[1] == ()
+
+
+def test_a_hang_may_end_the_job_and_names_whom_it_is_about():
+    hung = Hung("no heartbeat", 0, (2,), final=True)
+    agent, effects = after(Formed(PLACE), hung)
+    assert effects[:2] == (TellFailed(0, "no heartbeat", final=True), Say(hung))
+    assert agent.hung_ranks == (2,)
 
 
 def test_a_group_that_cannot_start_ends_the_run_but_not_the_job():
@@ -323,3 +353,69 @@ def test_a_node_that_failed_and_is_cut_off_before_the_verdict_joins_again():
 def test_at_the_exit_barrier_a_cut_changes_nothing():
     agent, effects = after(Formed(PLACE), ended(0), ended(1), ended(2), CUT)
     assert (agent.state, effects) == (State.FINISHING, (Say(CUT),))
+
+
+# --- a look before the end -------------------------------------------------------------------------------
+
+HELD = (Formed(PLACE), FAILED)
+TERM = (Kill(SIGTERM, (0, 2)), Arm(Alarm.GRACE, 5))
+
+
+@pytest.mark.parametrize("end", [SEEN, Rang(Alarm.LOOK)])
+def test_workers_are_asked_to_stop_once_they_were_looked_at_or_the_time_for_it_is_over(end):
+    agent, effects = after(*HELD, end)
+    assert (agent.state, agent.held, effects) == (State.STOPPING, None, TERM)
+    assert step(agent, Rang(Alarm.LOOK))[1] == ()
+
+
+def test_what_was_seen_is_kept_whenever_it_comes_until_the_next_start():
+    assert after(*HELD, SEEN)[0].seen == SEEN
+    assert after(*HELD, Rang(Alarm.LOOK), SEEN) == (after(*HELD, SEEN)[0], ())
+    gone = (ended(0, -15, True), ended(2, -15, True))
+    assert after(*HELD, Rang(Alarm.LOOK), *gone, SEEN)[0].seen == SEEN
+    assert after(*HELD, SEEN, *gone, Regroup(0, WHY, True), Formed(PLACE._replace(round=1)))[0].seen is None
+
+
+def test_what_was_seen_of_an_earlier_round_releases_nobody():
+    late = PLACE._replace(round=1)
+    assert after(Formed(late), FAILED, SEEN)[1] == ()
+
+
+@pytest.mark.parametrize("told", [Regroup(0, "rank 5 failed", restart=True), Over(False, "rank 5 failed")])
+def test_a_failure_elsewhere_is_a_reason_to_look_too(told):
+    agent, effects = after(Formed(PLACE), told)
+    assert effects == (Say(told), Look(0, (0, 1, 2), "rank 5 failed"), Arm(Alarm.LOOK, 2))
+    assert step(agent, SEEN)[1] == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+
+
+@pytest.mark.parametrize(
+    "event", [Regroup(0, "host-b joined"), Over(True, ""), Trouble(ConnectionError("gone")), Signalled(SIGINT), CUT]
+)
+def test_nothing_else_is(event):
+    agent, effects = after(Formed(PLACE), event)
+    assert agent.held is None
+    assert not any(isinstance(effect, Look) for effect in effects)
+
+
+def test_nobody_is_left_to_be_looked_at_when_the_last_worker_has_failed():
+    agent, effects = after(Formed(PLACE), ended(0), ended(2), FAILED)
+    assert agent.state is State.AWAITING
+    assert not any(isinstance(effect, Look) for effect in effects)
+
+
+def test_a_signal_does_not_wait_for_the_look():
+    agent, effects = after(*HELD, Signalled(SIGINT))
+    assert effects == (Say(Signalled(SIGINT)), Kill(SIGINT, (0, 2)), Arm(Alarm.GRACE, 5))
+    assert step(agent, SEEN)[1] == step(agent, Rang(Alarm.LOOK))[1] == ()
+
+
+def test_a_cut_does_not_wait_for_the_look():
+    agent, effects = after(*HELD, CUT)
+    assert effects == (Say(CUT), Kill(SIGKILL, (0, 2)), Arm(Alarm.REAP, 7))
+    assert step(agent, SEEN)[1] == step(agent, Rang(Alarm.LOOK))[1] == ()
+
+
+def test_workers_that_end_during_the_look_end_it():
+    agent, effects = after(*HELD, ended(0, 1), ended(2, 1))
+    assert (agent.state, effects) == (State.AWAITING, (TellKnown(0, 2), Disarm(), Sweep()))
+    assert len(agent.failures) == 3

@@ -10,7 +10,8 @@ from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.news import Cut, Regroup, Waiting
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.supervise import Agent, State
+from launcher_core.rules.steps import State
+from launcher_core.rules.supervise import Agent
 from launcher_core.runtime.asking import Address, find_names
 from launcher_core.runtime.standing import standing, workers_of
 

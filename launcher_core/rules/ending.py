@@ -1,0 +1,127 @@
+"""How a worker group ends: look at what it does, ask it to stop, kill it; and what follows then.
+
+The part of the table (rules/supervise) that is about workers which are to be stopped.
+"""
+
+from __future__ import annotations
+
+from signal import SIGKILL, SIGTERM
+from typing import TYPE_CHECKING
+
+from launcher_core.errors import StuckError
+from launcher_core.model.news import Cut, Over, Regroup, Trouble
+from launcher_core.rules.steps import (
+    Alarm,
+    Arm,
+    Disarm,
+    Effect,
+    Join,
+    Kill,
+    Leave,
+    Look,
+    Looked,
+    Rang,
+    Say,
+    Signalled,
+    State,
+    Sweep,
+    TellKnown,
+)
+
+if TYPE_CHECKING:
+    from launcher_core.rules.supervise import Agent, Step
+
+
+def looked(agent: Agent, event: Looked) -> Step:
+    """STOPPING: the workers may be asked to stop, if that was waited for."""
+    if event.round != agent.round:
+        return agent, ()
+    agent = agent._replace(seen=event)
+    return ask(agent, SIGTERM) if agent.held is Alarm.LOOK else (agent, ())
+
+
+def keep_look(agent: Agent, event: Looked) -> Step:
+    """AWAITING: the workers ended meanwhile; what they were doing is still worth knowing."""
+    return (agent._replace(seen=event), ()) if event.round == agent.round else (agent, ())
+
+
+def signal_again(agent: Agent, event: Signalled) -> Step:
+    """STOPPING: a first signal is passed on at once, whatever is waited for; the second one kills."""
+    if agent.signal is not None:
+        return kill(agent, Say(event))
+    agent = agent._replace(signal=event.signum)
+    if agent.held is None:
+        return agent, (Say(event), Kill(event.signum, tuple(sorted(agent.live))))
+    agent, effects = ask(agent, event.signum)
+    return agent, (Say(event), *effects)
+
+
+def time_is_up(agent: Agent, event: Rang) -> Step:
+    """STOPPING: an alarm rings."""
+    if event.alarm is agent.held:
+        return ask(agent, SIGTERM)
+    if event.alarm is Alarm.GRACE and not agent.killed:
+        return kill(agent, Say(event))
+    if event.alarm is Alarm.REAP:
+        agent, effects = stopped(agent._replace(error=agent.error or StuckError(tuple(sorted(agent.live)))))
+        return agent, (Say(event), *effects)
+    return agent, ()
+
+
+def look(agent: Agent, reason: str, *also: Effect) -> Step:
+    """Stop the group, but see first what its workers are doing: it may be why. The others are told before that."""
+    if not agent.live:
+        return stop(agent, SIGTERM, *also)
+    agent = agent._replace(state=State.STOPPING, held=Alarm.LOOK)
+    effect = Look(agent.round, tuple(sorted(agent.live)), reason)
+    return agent, (*also, effect, Arm(Alarm.LOOK, agent.patience.look))
+
+
+def stop(agent: Agent, signum: int, *also: Effect) -> Step:
+    """Stop the group with this signal."""
+    agent = agent._replace(state=State.STOPPING)
+    if not agent.live:
+        agent, effects = stopped(agent)
+        return agent, (*also, *effects)
+    agent, effects = ask(agent, signum)
+    return agent, (*effects, *also)
+
+
+def ask(agent: Agent, signum: int) -> Step:
+    """Ask the workers to stop."""
+    live = tuple(sorted(agent.live))
+    return agent._replace(held=None), (Kill(signum, live), Arm(Alarm.GRACE, agent.patience.grace))
+
+
+def kill(agent: Agent, *also: Effect) -> Step:
+    """Kill the workers that are left."""
+    live = tuple(sorted(agent.live))
+    return agent._replace(killed=True, held=None), (*also, Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
+
+
+def stopped(agent: Agent) -> Step:
+    """No worker is alive any more; what happens next was decided when the stop began, or will be told."""
+    agent, effects = follow(agent)
+    return agent, (Disarm(), Sweep(), *effects)
+
+
+def follow(agent: Agent) -> Step:
+    """No worker is left: what the verdict says, and what goes before it."""
+    if agent.signal is not None:
+        return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
+    if agent.error is not None:
+        return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
+    if isinstance(agent.verdict, Over) and agent.verdict.settled:
+        return agent._replace(state=State.DONE), ()
+    if isinstance(agent.verdict, Over):
+        waits = (TellKnown(agent.round), Arm(Alarm.VERDICT, agent.patience.verdict))
+        return agent._replace(state=State.AWAITING), waits
+    if isinstance(agent.verdict, Regroup):
+        return agent._replace(state=State.JOINING), (Join(agent.verdict.restart),)
+    return agent._replace(state=State.AWAITING), ()
+
+
+def unsettled(agent: Agent, event: Cut | Trouble | Rang) -> Step:
+    """AWAITING: the last word on why the job has failed will not come; what this node was told is what it knows."""
+    ends = isinstance(agent.verdict, Over) and (not isinstance(event, Rang) or event.alarm is Alarm.VERDICT)
+    return (agent._replace(state=State.DONE), (Disarm(),)) if ends else (agent, ())

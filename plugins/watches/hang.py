@@ -1,0 +1,164 @@
+"""The policy `hang`: finds workers that make no progress, by what /proc tells of them, and names who holds them up.
+
+`--hang-timeout` and `--hang-action` say when and what then. What counts as progress is judged by
+`launcher_core.rules.hang`, who is to blame by `launcher_core.rules.apart`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from launcher_core.hooks.ports import Scene
+from launcher_core.hooks.specs import hookimpl
+from launcher_core.model.settings import LaunchConfig
+from launcher_core.rules.apart import Verdict, decide, suspects
+from launcher_core.rules.hang import Mode, Track, advance, again, stuck
+from launcher_core.rules.stacks import Stack
+from launcher_core.runtime.stacks import collect, kernel_view
+from launcher_plugins.watches.probe import look
+from launcher_plugins.watches.shelf import keep, output
+
+LOOKS = 10
+"""How often it is looked within the timeout,"""
+SHORTEST, LONGEST = 0.25, 30.0
+"""with so many seconds between two looks."""
+STACK_SECONDS = 2.0
+END_SECONDS = 3.0
+"""How long the end of the group waits for a look that is under way: the stacks are let go at once, a file is not."""
+TOO_LATE = 3
+"""After so many times the usual pause this process had been stopped, and what it knew is old."""
+MOST_SHOWN = 40
+"""Lines of stacks on the console."""
+
+
+@hookimpl
+def launcher_make_watch(config: LaunchConfig) -> HangWatch | None:
+    """The watch; None where --hang-timeout is 0."""
+    return HangWatch(config) if config.hang_timeout > 0 else None
+
+
+class HangWatch:
+    """Looks at the workers of one start after the other, in a thread of its own."""
+
+    def __init__(self, config: LaunchConfig) -> None:
+        self._timeout = config.hang_timeout
+        self._action = config.hang_action
+        self._log_dir = config.logs.log_dir or ""
+        self._pause = min(LONGEST, max(SHORTEST, self._timeout / LOOKS))
+        self._scene: Scene | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def attach(self, scene: Scene) -> None:
+        """Take in whose workers they are."""
+        self._scene = scene
+
+    def start(self, pids: Mapping[int, int], alarm: Callable[[str], None]) -> None:
+        """Begin to look. Raises OSError when no thread can be had."""
+        if self._scene is None:
+            return
+        self._stop = threading.Event()
+        round = _Round(self, self._scene, dict(pids), self._stop)
+        self._thread = threading.Thread(target=round.run, args=(self._pause,), name="launcher-hang", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            raise OSError(f"no thread for it: {error}") from error
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(END_SECONDS)
+        self._thread = self._scene = None
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without progress that are a hang."""
+        return self._timeout
+
+    def act(self, scene: Scene, verdict: Verdict) -> None:
+        """Tell of the verdict, or give the group up."""
+        local = {rank: local for local, rank in scene.ranks.items()}
+        ranks = [local[rank] for rank in verdict.ranks]
+        text = f"hang: {verdict.text}"
+        if self._action != "report":  # the stacks are looked at once more, before the workers are stopped
+            scene.give_up(text, ranks, restart=self._action == "restart")
+            return
+        path = keep(scene.dest, self._log_dir, [verdict.text, *verdict.details])
+        shown = [f"stacks: {path}"] if path else list(verdict.details[:MOST_SHOWN])
+        hint = "nothing is done about it (--hang-action=report); --hang-timeout says how long to wait"
+        scene.report(text, ranks, [*shown, hint])
+
+
+class _Round:
+    """One start of the group. Belongs to the watch's thread."""
+
+    def __init__(self, watch: HangWatch, scene: Scene, pids: Mapping[int, int], stop: threading.Event) -> None:
+        self._watch = watch
+        self._scene = scene
+        self._pids = {scene.ranks[local]: pid for local, pid in pids.items()}
+        self._local = {rank: local for local, rank in scene.ranks.items()}
+        self._stop = stop
+        self._tracks: dict[int, Track] = {}
+        self._looked = monotonic()
+        self._ask_again = 0.0
+        self._told: Verdict | None = None
+        self._going = 0
+
+    def run(self, pause: float) -> None:
+        """Look until told to stop."""
+        while True:
+            self._look(pause)
+            if self._stop.wait(pause):
+                return
+
+    def _look(self, pause: float) -> None:
+        now = monotonic()
+        if now - self._looked > TOO_LATE * pause + 1:
+            self._tracks = {}
+        self._looked = now
+        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
+        self._tracks = {rank: advance(self._tracks.get(rank), sample) for rank, sample in samples.items()}
+        if self._told is not None:
+            self._see_whether_it_goes_on(self._told, now)
+        elif now >= self._ask_again and suspects(self._tracks, now, self._watch.timeout):
+            self._suspect(now)
+
+    def _said(self, rank: int) -> tuple[Any, ...]:
+        local = self._local[rank]
+        return (self._scene.heard(local), *output(self._scene.dest, local))
+
+    def _suspect(self, now: float) -> None:
+        """Look at the stacks, and decide."""
+        verdict = decide(self._tracks, self._stacks(), now, self._watch.timeout)
+        self._ask_again = now + self._watch.timeout / 2
+        if verdict is not None and not self._stop.is_set():
+            self._told, self._going = verdict, 0
+            self._watch.act(self._scene, verdict)
+
+    def _stacks(self) -> dict[int, Stack]:
+        """Where each stands. That they were asked leaves traces, which are taken for what they are."""
+        frozen = (Mode.STOPPED, Mode.BLOCKED)
+        pids = {rank: track.sample.pid for rank, track in self._tracks.items() if track.mode is not Mode.ENDED}
+        asked = {rank: pid for rank, pid in pids.items() if self._tracks[rank].mode not in frozen}
+        found = collect(asked, STACK_SECONDS, self._stop)
+        found |= {rank: Stack(note=kernel_view(pid)) for rank, pid in pids.items() if rank not in asked}
+        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
+        self._tracks = {rank: again(self._tracks[rank], sample) for rank, sample in samples.items()}
+        return found
+
+    def _see_whether_it_goes_on(self, told: Verdict, now: float) -> None:
+        """Say so when there is progress again: twice in a row, since one sign may be the answer to a question."""
+        timeout = self._watch.timeout
+        if stuck(self._tracks, now, timeout):
+            self._going = 0
+            return
+        self._going = self._going + 1 if any(one.progress_at >= now for one in self._tracks.values()) else 0
+        if self._going >= 2:
+            self._told = None
+            self._scene.resumed("the workers make progress again")
