@@ -226,6 +226,7 @@ def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFa
         hung=reason if ending.agent.hung else "",
         stacks=stacks_of(ending.agent.seen),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
+        past=ending.past,
         verdict=Verdict(verdict, nodes) if verdict is not None and verdict.get("rank") is not None else None,
     )
     if not ours:

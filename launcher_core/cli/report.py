@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.model.logs import LogsDest
+from launcher_core.model.news import Cut, Regroup
 from launcher_core.rules.blame import Failed, Failure, Root, choose_root, read_failure
+from launcher_core.rules.past import causes
 from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case
 
@@ -28,6 +30,7 @@ def judge(
     hung_ranks: Collection[int] = (),
     stacks: Sequence[str] = (),
     verdict: Verdict | None = None,
+    past: Sequence[Regroup | Cut] = (),
 ) -> Case:
     """The case that the report is about; `failures` by global rank, never empty unless there is a `verdict`.
 
@@ -35,7 +38,7 @@ def judge(
     """
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
     counts: dict[str, Any] = {"restarts": restarts, "max_restarts": max_restarts, "report_lines": report_lines}
-    counts["stacks"] = stacks
+    counts |= {"stacks": stacks, "past": causes(past)}
     if verdict is not None:
         return _settled(name, failed, verdict, hostname, counts)
     root = choose_root(failed)

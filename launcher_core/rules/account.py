@@ -52,6 +52,8 @@ class Spent(NamedTuple):
     ended: float
     seconds: float
     """How long it took, by a clock that nobody sets."""
+    past: Sequence[Mapping[str, Any]] = ()
+    """What ended the rounds before, as rules/past counts it."""
 
 
 class Streams(NamedTuple):
@@ -88,7 +90,7 @@ def account(
         "cause": None if error is None or not exit_code(error) else _cause(error, case, where),
         "consequences": _consequences(case, root, [one for one in told if one is not root]),
         "stacks": {"lines": list(seen.lines) if seen else [], "file": (seen.path or None) if seen else None},
-        "restarts": {"spent": spent.restarts, "allowed": spent.max_restarts},
+        "restarts": {"spent": spent.restarts, "allowed": spent.max_restarts, "causes": list(spent.past)},
         "logs": {"error_file": (root.error_file or None) if root else None, **at._asdict()},
         "began": spent.began,
         "ended": spent.ended,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from launcher_core.rules import past
 from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
@@ -81,6 +82,8 @@ class Case(NamedTuple):
     """Whether to tell of this node's other workers, which `nodes` does not."""
     nodes: Sequence[tuple[str, str]] = ()
     """Names of nodes, and what became of their workers, where more than one node was asked."""
+    past: Sequence[Mapping[str, Any]] = ()
+    """What ended the rounds before, as rules/past counts it."""
     files: tuple[str, str] | None = None
     """Where the stdout and the stderr of another node's worker are, on that node; "" for none."""
 
@@ -111,7 +114,7 @@ def _facts(case: Case) -> list[str]:
         *_grid("cause", cause(root)),
         *_grid("where", _where(root.error)),
         *_grid("worker", [_worker(root)]),
-        *_grid("restarts", [_restarts(case.restarts, case.max_restarts, case.refusal)]),
+        *_grid("restarts", [_restarts(case.restarts, case.max_restarts, case.refusal), *past.told(case.past)]),
         *_grid("blamed", [case.reason] if several or is_echo(root) else []),
         *_grid("note", [root.problem] if root.problem else []),
     ]

@@ -72,6 +72,7 @@ class Ending(NamedTuple):
     """Where the last round's output went."""
     refusal: str = ""
     """Why the last failure was not worth another start, where it was for what it is."""
+    past: Sequence[Regroup | Cut] = ()
 
 
 class LocalAgent:
@@ -133,7 +134,8 @@ class LocalAgent:
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
-            return Ending(self._agent, self._group.values, self._failures, self._group.dest, self._refusal)
+            group, past = self._group, tuple(self._past)
+            return Ending(self._agent, group.values, self._failures, group.dest, self._refusal, past)
 
     def _supervise(self) -> None:
         self._open_door()

@@ -48,3 +48,15 @@ def test_a_lost_connection_that_is_told_of_first_is_not_the_cause(over: Make, ba
     assert verdict(reports[0])[:2] == ("exception", 1)
     if backend != "file":  # where each failure is kept back until the other node has shown that it lives
         assert "of a lost connection" in reports[0]["cause"]["reason"]
+
+
+@every
+def test_restarts_are_told_by_their_causes_alike_on_every_node(over: Make, backend: str) -> None:
+    words = ["--max-restarts=2"]
+    _, reports = over(backend).end(["wait", "exit=3"], *words, ranked=backend == "static")
+    restarts = reports[0]["restarts"]
+    assert restarts == reports[1]["restarts"]
+    assert (restarts["spent"], restarts["allowed"]) == (2, 2)
+    ((kind, count),) = [(one["kind"], one["count"]) for one in restarts["causes"]]
+    assert (kind, count) == ("failure", 2)
+    assert restarts["causes"][0]["reason"].startswith("rank 1 exited with code 3 on node-")

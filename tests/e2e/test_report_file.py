@@ -55,7 +55,10 @@ def test_an_exception_has_its_class_type_message_and_place(launcher: Launcher, f
     place = {"file": str(script), "line": 2, "function": "work", "source": "raise ValueError(f'bad {x}')"}
     assert cause["frame"] == place
     assert cause["stderr"][-1] == cause["traceback"][-1] == "ValueError: bad 3"
-    assert found["restarts"] == {"spent": 1, "allowed": 1}
+    assert (found["restarts"]["spent"], found["restarts"]["allowed"]) == (1, 1)
+    (cause,) = found["restarts"]["causes"]
+    assert (cause["kind"], cause["count"]) == ("failure", 1)
+    assert f"           once: {cause['reason']}\n" in result.err
     assert found["logs"]["stderr"] in result.err
     assert Path(tmp_path, found["logs"]["stderr"]).read_text().endswith("ValueError: bad 3\n")
 

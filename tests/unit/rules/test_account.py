@@ -37,7 +37,7 @@ def case(*failures: Failed, **more: Any) -> Case:
 
 def of(verdict: Case, streams: dict[int, Streams] | None = None) -> dict[str, Any]:
     error = errors.ChildFailedError("train.py", {one.rank: None for one in verdict.failures})
-    return account(JOB, WHERE, SPENT, error, verdict, (), streams, SEEN)
+    return account(JOB, WHERE, SPENT._replace(past=verdict.past), error, verdict, (), streams, SEEN)
 
 
 def test_what_the_others_were_doing_is_there_where_it_was_seen() -> None:
@@ -146,12 +146,13 @@ def test_a_failure_is_told_whole() -> None:
         "failed": [{"rank": 3, "local_rank": 3, "pid": 103, "exit_code": 4, "seconds_later": 0.25, "said": "lost it"}],
         "nodes": [],
     }
-    assert found["restarts"] == {"spent": 1, "allowed": 3}
+    assert found["restarts"] == {"spent": 1, "allowed": 3, "causes": []}
     assert (found["began"], found["ended"], found["seconds"]) == (100.0, 107.5, 7.5)
 
 
 def test_every_row_of_the_page_is_in_some_report() -> None:
-    nodes = case(failed(0, -11), nodes=(("node-3", "rank 0 SIGSEGV"),))
+    past = [{"kind": "failure", "reason": "rank 1 exited with code 3", "count": 2}]
+    nodes = case(failed(0, -11), nodes=(("node-3", "rank 0 SIGSEGV"),), past=past)
     assert check(of(WHOLE)) | check(of(nodes)) == set(FIELDS)
 
 
