@@ -53,6 +53,8 @@ def plan_of(resolved: Resolved, prepared: Prepared, most: int) -> Plan:
         rendezvous=described,
         timeouts=(
             PlannedTimeout("from a polite stop to SIGKILL", grace, "--shutdown-timeout"),
+            PlannedTimeout("for a look at workers that are to be stopped", Patience().look, "fixed"),
+            PlannedTimeout("for what is run before a preempted job is stopped", grace, "--shutdown-timeout"),
             PlannedTimeout("for the other nodes to finish", config.exit_barrier_timeout, "--exit-barrier-timeout"),
             *_pauses(config.retry),
             PlannedTimeout("without progress, until it is a hang", config.hang_timeout or None, "--hang-timeout"),

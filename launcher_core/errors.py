@@ -12,6 +12,7 @@
     |   |   `-- EndpointError (UsageError)   the name of it does not exist: exit code 2
     |   |-- RendezvousStateError             what is stored at the place to meet makes no sense
     |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
+    |-- PreemptedError                       the machine is wanted back: exit code 75
     |-- StartError                           a worker could not be started
     |-- StuckError                           workers survived SIGKILL
     |-- JobFailedError                       the job failed on another node
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_HOST_LOST = 75
+EXIT_REQUEUE = 75
 """EX_TEMPFAIL of <sysexits.h>: the same job may well succeed when it is started again."""
 
 
@@ -77,7 +78,7 @@ class RendezvousConnectionError(RendezvousError):
 class HostLostError(RendezvousConnectionError):
     """The node that hosts the rendezvous was there and is gone; this node's workers were stopped."""
 
-    exit_code = EXIT_HOST_LOST
+    exit_code = EXIT_REQUEUE
 
 
 class EndpointError(UsageError, RendezvousConnectionError):
@@ -92,6 +93,19 @@ class RendezvousGracefulExitError(RendezvousError):
     """This node was a spare, the job ended without it: not a failure."""
 
     exit_code = 0
+
+
+class PreemptedError(LauncherError):
+    """Somebody gave notice that the machine is wanted back: the workers were stopped, so that they could save."""
+
+    exit_code = EXIT_REQUEUE
+
+    def __init__(self, notice: str) -> None:
+        self.notice = notice
+        super().__init__(f"preempted: {notice}; the workers were stopped, the job can be started again")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.notice,)
 
 
 class StartError(LauncherError):

@@ -14,14 +14,22 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
-from launcher_core.errors import ChildFailedError, JobFailedError, SignalException, UsageError
+from launcher_core.errors import (
+    EXIT_REQUEUE,
+    ChildFailedError,
+    JobFailedError,
+    PreemptedError,
+    RendezvousTimeoutError,
+    SignalException,
+    UsageError,
+)
 from launcher_core.hooks.manager import Plugins
 from launcher_core.hooks.ports import Recorder
 from launcher_core.hooks.specs import POLICY_GROUP
 from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.signals import forwarded_numbers, signal_numbers
+from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
 from launcher_core.runtime.choose import (
     choose_meeting,
@@ -82,7 +90,7 @@ class Prepared(NamedTuple):
 def prepare(config: LaunchConfig, command: Command) -> Prepared:
     """Choose and check every plugin. Raises UsageError."""
     signal_numbers(config.signals_to_handle)
-    forwarded_numbers(config.forward_signals, config.signals_to_handle)
+    _signals(config)
     config = _checked(config)._replace(run_id=config.run_id or os.urandom(16).hex())
     plugins = Plugins()
     policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
@@ -98,6 +106,8 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
     starter = choose_starter(config, command, plugins)
     recorders = tuple(choose_recorders(config, plugins))
     bindings, notices = _bindings(config)
+    if config.preempt_file and os.path.exists(config.preempt_file):
+        notices = (*notices, f"--preempt-file={config.preempt_file}: there already; it counts when it is written again")
     parts = Parts(
         meeting,
         starter,
@@ -117,14 +127,12 @@ def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> d
 
 def carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None] = lambda ending: None) -> dict[int, Any]:
     """Run what `prepare` prepared; `heard` is told how the agent ended, before anything is made of it."""
-    forwarded = forwarded_numbers(launch.config.forward_signals, launch.config.signals_to_handle)
-    with unharmed_by(forwarded):
-        return _carry_out(launch, tell, heard, forwarded)
+    forwarded, preempting = _signals(launch.config)
+    with unharmed_by((*forwarded, *preempting)):
+        return _carry_out(launch, tell, heard)
 
 
-def _carry_out(
-    launch: Prepared, tell: Teller, heard: Callable[[Ending], None], forwarded: Sequence[int]
-) -> dict[int, Any]:
+def _carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None]) -> dict[int, Any]:
     config = launch.config
     launch.plugins.tell = tell.line
     for notice in launch.notices:
@@ -135,7 +143,7 @@ def _carry_out(
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
         with _status_line(launch, agent):
-            ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
+            ending = agent.run(signal_numbers(config.signals_to_handle), *_signals(config))
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
@@ -190,9 +198,11 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
     clean = won and agent.signal is None and agent.error is None
     state = WorkerState.SUCCEEDED if clean else WorkerState.FAILED
     diary.ended(state.value, agent.exits, ending.failures)
-    if agent.signal is not None:
+    if agent.signal is not None and not isinstance(agent.error, PreemptedError):
         signum = signal.Signals(agent.signal)
         raise SignalException(f"Process {os.getpid()} got signal: {int(signum)}", signum)
+    if isinstance(agent.error, RendezvousTimeoutError) and agent.place is not None:
+        agent.error.exit_code = EXIT_REQUEUE  # a node is lost, and no other came for it
     if agent.error is not None:
         raise agent.error
     if won:
@@ -238,6 +248,12 @@ def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFa
     error = ChildFailedError(launch.command.name, failures, root=root, report=told(case))
     error.case = case
     return error
+
+
+def _signals(config: LaunchConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The signals that are for the workers, and those that are a notice. Raises UsageError."""
+    handled, forwarded = config.signals_to_handle, config.forward_signals
+    return forwarded_numbers(forwarded, handled), preempt_numbers(config.preempt_signal, handled, forwarded)
 
 
 # --- choosing ---------------------------------------------------------------------------------------------

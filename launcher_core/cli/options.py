@@ -124,6 +124,12 @@ OPTIONS: tuple[Option, ...] = (
             metavar="NAME,...", default="SIGTERM,SIGINT,SIGHUP,SIGQUIT"),
     _option("forward-signals", FAIL, "Signals that go on to this node's workers and end nothing, e.g. SIGUSR1.",
             metavar="NAME,...", default="", torchrun=False),
+    _option("preempt-signal", FAIL, "Signals that say that the machine is wanted back: all nodes stop the job, "
+            "with exit code 75.", metavar="NAME,...", default="", torchrun=False),
+    _option("preempt-file", FAIL, "The same is said by this file, when it appears or is written again.",
+            metavar="PATH", torchrun=False),
+    _option("on-preempt", FAIL, "A shell command that is run on each node before a preempted job is stopped.",
+            metavar="COMMAND", default="", torchrun=False),
     _option("hang-timeout", FAIL, "Seconds without any progress of the workers after which they hang; 0: never.",
             kind="seconds", metavar="SECONDS", default=300.0, torchrun=False),
     _option("hang-action", FAIL, "What to do about a hang, besides saying who hangs, and where.",

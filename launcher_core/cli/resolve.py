@@ -162,6 +162,10 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "duplicate_stderr_filters": lambda texts: values.line_filters("--duplicate-stderr-filters", texts),
         "signals_to_handle": values.signal_names,
         "forward_signals": lambda text: values.forwarded_names(text, settings["signals_to_handle"].value),
+        "preempt_signal": lambda text: values.preempt_names(
+            text, settings["signals_to_handle"].value, settings["forward_signals"].value
+        ),
+        "preempt_file": values.preempt_file,
         "local_addr": values.local_address,
         "stdin": lambda text: values.stdin_reader(text, workers),
         "policy": lambda text: values.names("--policy", text),
@@ -275,6 +279,7 @@ _SAME = (
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
     "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line", "hang_timeout",
     "hang_action",
+    "preempt_signal", "preempt_file", "on_preempt",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.steps import Alarm, Forwarded, Hung, Rang, Signalled, Stalled
+from launcher_core.rules.steps import Alarm, Forwarded, Hung, Preempted, Rang, Signalled, Stalled
 
 
 class Teller:
@@ -51,6 +51,8 @@ class Teller:
             return _rang(about)
         if isinstance(about, Hung):
             return f"{about.reason}; stopping the workers"
+        if isinstance(about, Preempted):
+            return f"{about.notice}; the job is preempted: stopping the workers on all nodes"
         if isinstance(about, Stalled):
             return "\n".join([about.reason, *(f"  {line}" for line in about.details)])
         if isinstance(about, Over) and not about.succeeded:
@@ -84,6 +86,8 @@ def _forwarded(about: Forwarded) -> str:
 def _rang(about: Rang) -> str:
     if about.alarm is Alarm.GRACE:
         return "the grace is over (--shutdown-timeout); killing the workers that are left"
+    if about.alarm is Alarm.WARN:
+        return "what is run for the preemption has had its time (--shutdown-timeout); stopping the workers"
     if about.alarm is Alarm.BARRIER:
         return "the other nodes did not finish in time (--exit-barrier-timeout); this one succeeded"
     return "workers survive SIGKILL; leaving without them"

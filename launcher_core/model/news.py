@@ -36,6 +36,8 @@ class Over(Value):
 
     succeeded: bool
     reason: str
+    requeue: bool = False
+    """Whether it ended because a machine is wanted back: the same job is to be started again."""
     verdict: Mapping[str, Any] | None = None
     """What a node told of the failure that explains it (rules/testimony.py); the same on every node, once settled."""
     settled: bool = True

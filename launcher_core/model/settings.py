@@ -96,6 +96,12 @@ class LaunchConfig(NamedTuple):
     """How long no worker of a node may make progress before that is a hang; 0 does not look."""
     hang_action: str = "report"
     """What becomes of a hang: "report", "restart" or "stop"."""
+    preempt_signal: str = ""
+    """Which signals to the launcher are the notice of a preemption: as `signals_to_handle`."""
+    preempt_file: str = ""
+    """A file that is such a notice when it appears, or is written again."""
+    on_preempt: str = ""
+    """A shell command to be run before a preempted job is stopped."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

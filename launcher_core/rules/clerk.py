@@ -138,9 +138,9 @@ class Clerk:
         self._place, self._waits = None, False
         self._say("leave", round=done, reason=reason)
 
-    def end_job(self, reason: str) -> None:
+    def end_job(self, reason: str, *, requeue: bool = False) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._say("close", reason=reason, testimony=self._testimony)
+        self._say("requeue" if requeue else "close", reason=reason, testimony=self._testimony)
 
     def lapse(self, now: float, held_since: float | None = None) -> list[News]:
         """Cut, when this node's newest sign of life is so old that the others will soon begin without it.
@@ -345,7 +345,7 @@ class Clerk:
             over, again = rounds.ended(round, self.me), self._asked
             self._asked, self.ended, self._waits, self._place = True, over.settled, False, None
             self._join_by = self._next_line = NEVER
-            news = Over(over.succeeded, over.reason, over.verdict, over.settled, over.aftermath)
+            news = Over(over.succeeded, over.reason, over.requeue, over.verdict, over.settled, over.aftermath)
             return [news] if over.settled or not again else []
         if self._place is not None:
             return self._dismissed(round, self._place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
-from launcher_core.errors import StuckError
+from launcher_core.errors import PreemptedError, StuckError
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.rules.steps import (
     Alarm,
@@ -26,6 +26,8 @@ from launcher_core.rules.steps import (
     State,
     Sweep,
     TellKnown,
+    Warn,
+    Warned,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +39,20 @@ def looked(agent: Agent, event: Looked) -> Step:
     if event.round != agent.round:
         return agent, ()
     agent = agent._replace(seen=event)
-    return ask(agent, SIGTERM) if agent.held is Alarm.LOOK else (agent, ())
+    return release(agent) if agent.held is Alarm.LOOK else (agent, ())
+
+
+def warned(agent: Agent, event: Warned) -> Step:
+    """STOPPING: what was to be run before the workers are stopped has been."""
+    return release(agent) if agent.held is Alarm.WARN else (agent, ())
+
+
+def release(agent: Agent) -> Step:
+    """Nothing has to be done any more before the workers are asked to stop, if they were not."""
+    agent = agent._replace(held=None)
+    if not agent.live:
+        return stopped(agent)
+    return (agent, ()) if agent.asked else ask(agent, SIGTERM)
 
 
 def keep_look(agent: Agent, event: Looked) -> Step:
@@ -47,10 +62,13 @@ def keep_look(agent: Agent, event: Looked) -> Step:
 
 def signal_again(agent: Agent, event: Signalled) -> Step:
     """STOPPING: a first signal is passed on at once, whatever is waited for; the second one kills."""
-    if agent.signal is not None:
+    if agent.signal is not None and agent.live:
         return kill(agent, Say(event))
     agent = agent._replace(signal=event.signum)
-    if agent.held is None:
+    if not agent.live:
+        agent, effects = stopped(agent)
+        return agent, (Say(event), *effects)
+    if agent.asked:
         return agent, (Say(event), Kill(event.signum, tuple(sorted(agent.live))))
     agent, effects = ask(agent, event.signum)
     return agent, (Say(event), *effects)
@@ -59,7 +77,8 @@ def signal_again(agent: Agent, event: Signalled) -> Step:
 def time_is_up(agent: Agent, event: Rang) -> Step:
     """STOPPING: an alarm rings."""
     if event.alarm is agent.held:
-        return ask(agent, SIGTERM)
+        agent, effects = release(agent)
+        return agent, effects if event.alarm is Alarm.LOOK else (Say(event), *effects)
     if event.alarm is Alarm.GRACE and not agent.killed:
         return kill(agent, Say(event))
     if event.alarm is Alarm.REAP:
@@ -87,16 +106,28 @@ def stop(agent: Agent, signum: int, *also: Effect) -> Step:
     return agent, (*effects, *also)
 
 
+def preempt(agent: Agent, notice: str, *also: Effect) -> Step:
+    """End the job as preempted: what the user wants to be run is, then the workers are asked to stop.
+
+    A job that ends of something else goes on ending of that.
+    """
+    if agent.signal is not None or agent.error is not None or isinstance(agent.verdict, Over):
+        return agent, ()
+    agent = agent._replace(state=State.STOPPING, held=Alarm.WARN, error=PreemptedError(notice))
+    return agent, (*also, Warn(notice), Arm(Alarm.WARN, agent.patience.grace))
+
+
 def ask(agent: Agent, signum: int) -> Step:
     """Ask the workers to stop."""
     live = tuple(sorted(agent.live))
-    return agent._replace(held=None), (Kill(signum, live), Arm(Alarm.GRACE, agent.patience.grace))
+    return agent._replace(held=None, asked=True), (Kill(signum, live), Arm(Alarm.GRACE, agent.patience.grace))
 
 
 def kill(agent: Agent, *also: Effect) -> Step:
     """Kill the workers that are left."""
     live = tuple(sorted(agent.live))
-    return agent._replace(killed=True, held=None), (*also, Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
+    agent = agent._replace(killed=True, asked=True, held=None)
+    return agent, (*also, Kill(SIGKILL, live), Arm(Alarm.REAP, agent.patience.reap))
 
 
 def stopped(agent: Agent) -> Step:
@@ -107,7 +138,7 @@ def stopped(agent: Agent) -> Step:
 
 def follow(agent: Agent) -> Step:
     """No worker is left: what the verdict says, and what goes before it."""
-    if agent.signal is not None:
+    if agent.signal is not None and not isinstance(agent.error, PreemptedError):
         return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
     if agent.error is not None:
         return agent._replace(state=State.DONE), (Leave(str(agent.error)),)

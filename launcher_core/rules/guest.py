@@ -152,9 +152,10 @@ class Guest:
         self._waits = False
         self._send(frame("leave", reason=reason[:REASON]))
 
-    def end_job(self, reason: str) -> None:
+    def end_job(self, reason: str, *, requeue: bool = False) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._send(frame("close", reason=reason[:REASON], **self._testified()))
+        more = {"requeue": True} if requeue else {}
+        self._send(frame("close", reason=reason[:REASON], **more, **self._testified()))
 
     # --- what happens to the connection -----------------------------------------------------------------
 

@@ -126,6 +126,11 @@ def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _flag_or_none(value: Any) -> bool:
+    """A flag that older agents do not know."""
+    return value is None or _flag(value)
+
+
 def _past(value: Any) -> bool:
     return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_count, value)))
 
@@ -181,8 +186,9 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "end": {
         "succeeded": _flag,
         "reason": _text,
+        "requeue": _flag_or_none,
         "verdict": _or_none(_testimony),
-        "settled": _or_none(_flag),
+        "settled": _flag_or_none,
         "aftermath": _or_none(_aftermath),
     },
     # from an agent
@@ -198,7 +204,7 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "testify": {"round": _whole, "testimony": _or_none(_testimony), "told": _text},
     "finished": {"round": _whole},
     "leave": {"reason": _text},
-    "close": {"reason": _text, "testimony": _or_none(_testimony)},
+    "close": {"reason": _text, "requeue": _flag_or_none, "testimony": _or_none(_testimony)},
     # from both
     "ok": {"n": _whole},
 }

@@ -80,7 +80,7 @@ class Word(Value):
     """What became of this node's workers, once they have ended in a job that is over."""
 
 
-SAYINGS = ("join", "failed", "known", "finished", "leave", "close")
+SAYINGS = ("join", "failed", "known", "finished", "leave", "close", "requeue")
 
 
 def next_word(last: Word | None, say: str, node: Node | None = None, **fields: Any) -> Word | None:
@@ -105,7 +105,7 @@ def changes_of(word: Word) -> tuple[Change, ...]:
         return (finished,)
     if word.say == "leave":
         return (*((finished,) if word.round >= 0 else ()), Leave(id, word.reason))
-    return (Close(word.reason, word.testimony),)
+    return (Close(word.reason, word.say == "requeue", word.testimony),)
 
 
 def encode(register: Register) -> bytes:

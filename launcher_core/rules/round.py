@@ -73,6 +73,8 @@ class Round(Value):
     charged: bool = False
     """Whether the last round ended with a failure that cost a restart."""
     succeeded: bool = False
+    requeue: bool = False
+    """Whether the job, which is OVER, was preempted."""
     reason: str = ""
     """Why the job is OVER, or why the last round ended."""
     verdict: Mapping[str, Any] | None = None
@@ -143,6 +145,7 @@ class Close(Value):
     """Somebody ends the job for everybody."""
 
     reason: str
+    requeue: bool = False
     testimony: Mapping[str, Any] | None = None
     at: float | None = None
 
@@ -194,6 +197,7 @@ class End(Value):
     reason: str
     refused: bool = False
     """Whether it is only this node that may not take part; the job goes on without it."""
+    requeue: bool = False
     verdict: Mapping[str, Any] | None = None
     settled: bool = True
     """Whether the verdict is the last word; if not, another End follows."""
@@ -225,7 +229,7 @@ def apply(
     elif isinstance(change, Finished):
         round = _finished(round, change, told)
     elif isinstance(change, Close):
-        round = _broken(round, change, now, told)
+        round = _broken(round._replace(requeue=change.requeue), change, now, told)
     if round.phase is Phase.GATHERING:
         round = _gather(round, now, limits, assign, told)
     return round, told
@@ -351,7 +355,8 @@ def _end(round: Round, succeeded: bool, reason: str, told: list[Outcome]) -> Rou
 
 def ended(round: Round, id: str) -> End:
     """What a node is told when the job is over."""
-    return End(id, round.succeeded, round.reason, False, round.verdict, round.deadline is None, round.aftermath)
+    known = (round.verdict, round.deadline is None, round.aftermath)
+    return End(id, round.succeeded, round.reason, False, round.requeue, *known)
 
 
 def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, told: list[Outcome]) -> Round:

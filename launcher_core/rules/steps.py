@@ -24,6 +24,8 @@ class Alarm(Enum):
 
     LOOK = "look"
     """Workers that are to be stopped have been looked at for as long as that may take."""
+    WARN = "warn"
+    """What is run before the workers are stopped for a preemption has had its time."""
     GRACE = "grace"
     """Workers that were asked to stop have had their time."""
     REAP = "reap"
@@ -88,6 +90,16 @@ class Forwarded(Value):
     """How many workers it is passed on to; filled in by the rules."""
 
 
+class Preempted(Value):
+    """The machine is wanted back."""
+
+    notice: str
+
+
+class Warned(Value):
+    """What was to be run for the preemption has been."""
+
+
 class Looked(Value):
     """What the workers of a round that is to be stopped were doing."""
 
@@ -105,12 +117,12 @@ class Rang(Value):
 
 
 EVENTS = (
-    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Looked, Rang,
-    Stalled,
+    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Preempted,
+    Warned, Looked, Rang, Stalled,
 )  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Looked | Rang | Stalled
+    | Signalled | Forwarded | Preempted | Warned | Looked | Rang | Stalled
 )  # fmt: skip
 
 
@@ -137,6 +149,18 @@ class Look(Value):
     local_ranks: tuple[int, ...]
     reason: str
     """Why they are to be stopped."""
+
+
+class Warn(Value):
+    """Run what the user wants to be run before a preempted job is stopped, and answer with Warned."""
+
+    notice: str
+
+
+class Requeue(Value):
+    """Tell the meeting that the job is preempted, here and everywhere."""
+
+    notice: str
 
 
 class Kill(Value):
@@ -206,4 +230,7 @@ class Say(Value):
     about: Any
 
 
-Effect = Join | Start | Look | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellKnown | TellFinished | Leave | Say
+Effect = (
+    Join | Start | Look | Warn | Requeue | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellKnown | TellFinished
+    | Leave | Say
+)  # fmt: skip

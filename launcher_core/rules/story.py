@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from launcher_core.rules import past
 from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
+from launcher_core.rules.native_error import native_error
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
@@ -173,7 +174,8 @@ def cause(failed: Failed) -> list[str]:
     if failed.message:
         return _first_lines(failed.message)
     if failed.exit_code < 0:
-        return [_signal_hint(failed)]
+        words = native_error(failed.stderr) if failed.exit_code == -signal.SIGABRT else ""
+        return [_signal_hint(failed), *([words] if words else [])]
     return [f"exit code {failed.exit_code}: {_exit_hint(failed)}"]
 
 

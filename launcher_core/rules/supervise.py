@@ -5,7 +5,6 @@
     JOINING --Formed--> RUNNING --all exit 0--> FINISHING --Over--> DONE
     RUNNING --a worker failed, Regroup, Over, Trouble, a signal--> STOPPING --all gone--> JOINING | AWAITING | DONE
     AWAITING --Regroup--> JOINING, --Over--> DONE        (this node failed; the verdict on the job is not in yet)
-    An Over that is not settled has the agent stop its workers, testify, and be AWAITING the one that is
     Cut is a Regroup that cannot wait: the workers get SIGKILL; at the exit barrier it means nothing
 """
 
@@ -22,11 +21,13 @@ from launcher_core.rules.ending import (
     kill,
     look,
     looked,
+    preempt,
     signal_again,
     stop,
     stopped,
     time_is_up,
     unsettled,
+    warned,
 )
 from launcher_core.rules.steps import (
     EVENTS,
@@ -42,7 +43,9 @@ from launcher_core.rules.steps import (
     Leave,
     Looked,
     Pass,
+    Preempted,
     Rang,
+    Requeue,
     Say,
     Signalled,
     Stalled,
@@ -53,6 +56,7 @@ from launcher_core.rules.steps import (
     TellFailed,
     TellFinished,
     TellKnown,
+    Warned,
 )
 
 
@@ -84,6 +88,8 @@ class Agent(Value):
     error: Exception | None = None
     held: Alarm | None = None
     """Until when workers that are to be stopped are not asked to, because something has to be done before."""
+    asked: bool = False
+    """Whether they were."""
     killed: bool = False
     seen: Looked | None = None
     """What they were doing when it was decided to stop them."""
@@ -141,6 +147,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         hung_ranks=(),
         verdict=None,
         held=None,
+        asked=False,
         killed=False,
         seen=None,
     )
@@ -162,7 +169,7 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
 def _worker_stopped(agent: Agent, event: Exited) -> Step:
     exit = event.exit
     agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
-    agent, effects = (agent, ()) if agent.live else stopped(agent)
+    agent, effects = (agent, ()) if agent.live or agent.held is Alarm.WARN else stopped(agent)
     alone = exit.code == 0 or exit.stopped or isinstance(agent.verdict, Regroup)
     return agent, effects if alone else (TellKnown(agent.round, exit.local_rank), *effects)
 
@@ -185,6 +192,8 @@ def _start_failed(agent: Agent, event: StartFailed) -> Step:
 def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     agent = agent._replace(verdict=event)
     failed = event.restart if isinstance(event, Regroup) else not event.succeeded
     return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
@@ -193,6 +202,8 @@ def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
 def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
     return agent._replace(verdict=event), (Say(event),) if follows else ()
 
@@ -201,6 +212,8 @@ def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     """AWAITING and FINISHING: no worker is alive, the verdict can be followed at once."""
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     said = (Say(event),) if isinstance(event, Regroup) else ()
     agent, effects = follow(agent._replace(verdict=event))
     return agent, (Disarm(), *said, *effects)
@@ -211,6 +224,8 @@ def _cut_in_running(agent: Agent, event: Cut) -> Step:
 
 
 def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
+    if not agent.live:  # what is run before a preempted job ends goes on
+        return agent, (Say(event),)
     verdict = agent.verdict if isinstance(agent.verdict, Over) else _rejoin(agent, event)
     return kill(agent._replace(verdict=verdict), Say(event))
 
@@ -227,7 +242,7 @@ def _rejoin(agent: Agent, event: Cut) -> Regroup:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
-    return follow(agent._replace(verdict=event))
+    return preempt(agent, event.reason, Say(event)) if event.requeue else follow(agent._replace(verdict=event))
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
@@ -258,6 +273,11 @@ def _signal_before_start(agent: Agent, event: Signalled) -> Step:
 
 def _signal_in_running(agent: Agent, event: Signalled) -> Step:
     return stop(agent._replace(signal=event.signum), event.signum, Say(event))
+
+
+def _preempted(agent: Agent, event: Preempted) -> Step:
+    """Any state: the job ends on all nodes."""
+    return preempt(agent, event.notice, Say(event), Requeue(event.notice))
 
 
 def _alarm_before_start(agent: Agent, event: Rang) -> Step:
@@ -295,6 +315,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: _ignore,
         Rang: _alarm_before_start,
     },
@@ -312,6 +334,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: _ignore,
         Rang: _ignore,
     },
@@ -329,6 +353,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: signal_again,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: warned,
         Looked: looked,
         Rang: time_is_up,
     },
@@ -346,6 +372,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: keep_look,
         Rang: unsettled,
     },
@@ -363,6 +391,8 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: _preempted,
+        Warned: _ignore,
         Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },

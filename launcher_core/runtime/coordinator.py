@@ -321,10 +321,12 @@ class AgentSession:
         elif isinstance(outcome, End) and outcome.refused:
             self.refuse(outcome.reason)
         elif isinstance(outcome, End):
-            fields = {} if outcome.verdict is None else {"verdict": outcome.verdict, "settled": outcome.settled}
+            more: dict[str, Any] = {"requeue": True} if outcome.requeue else {}
+            if outcome.verdict is not None:
+                more |= {"verdict": outcome.verdict, "settled": outcome.settled}
             if outcome.aftermath:
-                fields["aftermath"] = outcome.aftermath
-            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason, **fields))
+                more["aftermath"] = outcome.aftermath
+            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason, **more))
 
     def send(self, data: bytes) -> None:
         """Send what is the same for many."""
@@ -353,7 +355,8 @@ class AgentSession:
             self.drop(message["reason"][:REASON])
         elif kind == "close":
             testimony, at = self._testified(message)
-            self._coordinator.change(rounds.Close(message["reason"][:REASON], testimony, at))
+            requeue = bool(message.get("requeue"))
+            self._coordinator.change(rounds.Close(message["reason"][:REASON], requeue, testimony, at))
         elif kind in ("failed", "testify", "finished") and self.node is not None:
             self._report(kind, self.node.id, message)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from signal import SIGKILL, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import Any
 
@@ -114,6 +114,8 @@ class Group:
             if not system.wait_readable(child.fd, 0):
                 self._asked_to_stop.add(local)
             system.kill_group(child.pid, signum)
+            if signum == SIGTERM:
+                system.kill_group(child.pid, SIGCONT)  # one that is stopped would not hear of it
         if signum not in (SIGKILL, SIGTERM) or not local_ranks:
             return
         for local, child in self._children.items():

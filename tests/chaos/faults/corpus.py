@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faults_codes
 import faults_echoes
+import faults_hangs
 import faults_nodes
 import faults_python
 import faults_starts
@@ -14,6 +15,7 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
     "Exit codes and signals": faults_codes.FAULTS,
     "Causes and echoes": faults_echoes.FAULTS,
     "Starts, disks, memory, the launcher itself": faults_starts.FAULTS,
+    "Hangs": faults_hangs.FAULTS,
     "Several nodes": faults_nodes.FAULTS,
 }
 FAULTS = tuple(fault for group in GROUPS.values() for fault in group)
@@ -28,7 +30,9 @@ ACROSS = "each node tells of its own workers only"
 LOST = "a node that is lost is not told from one that never came"
 KNOWN: dict[str, str] = {
     "the other node does not come in time": "below ten seconds nobody says how many came",
+    "a rank that waits for a child that does not end": "the child is looked at, and not said to be one",
+    "a rank of the second node that is stopped (SIGSTOP)": ACROSS,
     **{fault.name: ACROSS for fault in faults_nodes.FAULTS if fault.hears is None},
-    **{fault.name: LOST for fault in faults_nodes.FAULTS if fault.hears is not None},
+    **{fault.name: LOST for fault in faults_nodes.FAULTS if fault.truth.kinds == ("node_lost",)},
 }
 """What our report is wrong about today, with the reason. To be emptied."""

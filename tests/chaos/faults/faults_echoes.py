@@ -118,7 +118,7 @@ FAULTS = (
         workers=3,
     ),
     Fault(
-        "two raise, a tenth of a second apart, the first to raise is the first to blame",
+        "two raise, half a second apart, the first to raise is the first to blame",
         one("exception", 2, "ValueError: first"),
         """
         import signal, time
@@ -127,7 +127,7 @@ FAULTS = (
         if rank == 2:
             raise ValueError("first")
         if rank == 0:
-            time.sleep(0.1)
+            time.sleep(0.5)
             raise KeyError("second")
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         wait()

@@ -41,6 +41,8 @@ _time, _time_ns = time.time, time.time_ns
 time.time = lambda: _time() + {seconds}
 time.time_ns = lambda: _time_ns() + {seconds} * 10**9
 """
+GIVES_UP = ("--rdzv-conf=join_timeout={rejoin},last_call_timeout=0.2,is_host={hosts}",)
+"""For a job that waits in vain for a node."""
 STATIC = ("--nnodes=2", "--node-rank={node}", "--master-addr=127.0.0.1", "--master-port={port}")
 
 
@@ -211,6 +213,7 @@ FAULTS = (
         "the agent of the second node is killed",
         one("node_lost", NOBODY, "node1", "node1"),
         WAITS,
+        options=GIVES_UP,
         acts=kill(1),
         hears=(0,),
     ),
@@ -218,6 +221,7 @@ FAULTS = (
         "everything on the second node is killed, and connections to it break",
         one("node_lost", NOBODY, "node1", "node1"),
         ECHO.format(hub=3, root="ready()\nif rank == 3:\n    wait()\n").replace("peers = ", "ready()\npeers = "),
+        options=GIVES_UP,
         acts=crash(1),
         hears=(0,),
     ),
@@ -233,6 +237,7 @@ FAULTS = (
         "the network of the second node is cut",
         one("node_lost", NOBODY, "node1", "node1"),
         WAITS,
+        options=GIVES_UP,
         acts=cut(1),
         hears=(0,),
         networked=True,
@@ -249,6 +254,7 @@ FAULTS = (
         WAITS,
         nodes=4,
         workers=1,
+        options=GIVES_UP,
         acts=cut(2),
         hears=(0, 1, 3),
         networked=True,
@@ -265,6 +271,7 @@ FAULTS = (
         "the agent of the second node is told to stop",
         one("node_lost", NOBODY, "SIGTERM", "node1"),
         WAITS,
+        options=GIVES_UP,
         acts=stop_agent(1),
         hears=(0,),
     ),
@@ -272,7 +279,7 @@ FAULTS = (
         "a program that is not there, on the second node only",
         one("start_failed", NOBODY, "train", "node1"),
         "wait()\n",
-        options=("--no-python",),
+        options=(*GIVES_UP, "--no-python"),
         program=("./train{node}",),
         files=(("train0", "#!/bin/sh\nexec sleep 60\n"), ("train1", "#!/opt/none/python\n")),
     ),

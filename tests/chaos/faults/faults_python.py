@@ -123,7 +123,7 @@ FAULTS = (
     ),
     Fault(
         "an exception in a subprocess that the worker waits for",
-        one("exception", 0, "CalledProcessError"),
+        one("exception", 0, "OSError: no kernel for sm_120"),
         """
         import subprocess, sys
         if rank == 0:

@@ -117,11 +117,6 @@ def stop_launcher(number: signal.Signals) -> Callable[[Any], None]:
     return act
 
 
-def stop_worker(stage: Any) -> None:
-    """Freeze rank 1; the other ranks wait for it."""
-    os.kill(stage.all_ready()[1], signal.SIGSTOP)
-
-
 WAITS = "ready()\nwait()\n"
 FILLS = """
 all_ready()

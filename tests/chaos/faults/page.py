@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import peer
-from corpus import GROUPS
+from corpus import BEYOND, GROUPS, KNOWN
 from fault import ANY, Fault
 from verdict import Verdict
 
@@ -20,6 +20,8 @@ def tables(rows: Rows) -> str:
         "## Totals",
         "\n".join(["| | ours | torchrun | with `@record` |", "|---|---|---|---|", *_totals(rows, cells, recorded)]),
     ]
+    wrong = [f"- {fault.name}: {_why(fault)}" for fault, one in rows if not one.right]
+    parts += ["## What is wrong with ours", "\n".join(wrong) or "Nothing."]
     for name, faults in GROUPS.items():
         lines = [_line(one, found[one.name], cells.get(one.name), recorded.get(one.name)) for one in faults]
         head = [
@@ -28,6 +30,10 @@ def tables(rows: Rows) -> str:
         ]
         parts += [f"## {name}", "\n".join([*head, *lines])]
     return "\n\n".join(parts)
+
+
+def _why(fault: Fault) -> str:
+    return KNOWN.get(fault.name) or BEYOND.get(fault.name) or "not known to be"
 
 
 def truth_of(fault: Fault) -> str:

@@ -73,7 +73,7 @@ def cell(fault: Fault, said: Said, port: int) -> Cell:
         return Cell(fault.truth.rank is NOBODY and said.code != 0, _where(fault, last, text, port), line)
     rank = int(_RANK.findall(block[1])[0])
     right = fault.truth.rank in (rank, ANY)
-    return Cell(right, _where(fault, block[1], text, port), f"rank {rank}")
+    return Cell(right, _where(fault, block[1] if right else "", text, port), f"rank {rank}")
 
 
 def _where(fault: Fault, report: str, text: str, port: int) -> str:

@@ -26,6 +26,8 @@ RENDEZVOUS = (
     "--rdzv-endpoint={host}:{port}",
     "--rdzv-conf=join_timeout={join},last_call_timeout=0.2,is_host={hosts}",
 )
+OURS = "--hang-"
+"""Options that torchrun does not have."""
 _NAMED = [
     "unshare",
     "--mount",
@@ -75,7 +77,8 @@ class Stage:
             "port": self.port,
             "host": self.nodes[0].address if self.nodes else "127.0.0.1",
             "hosts": "no" if node else "yes",
-            "join": 30 if self.torchrun else 2,
+            "join": 30,
+            "rejoin": 30 if self.torchrun else 4,
         }
         python = str(Path(self.torchrun).with_name("python")) if self.torchrun else sys.executable
         if self.fault.api:
@@ -86,7 +89,8 @@ class Stage:
         words.append(f"--nproc-per-node={self.fault.workers}")
         if self.fault.nodes > 1 and self.fault.joined:
             words += [word.format(**facts) for word in RENDEZVOUS]
-        return words + [word.format(**facts) for word in (*self.fault.options, *self.fault.program)]
+        options = [word for word in self.fault.options if not (self.torchrun and word.startswith(OURS))]
+        return words + [word.format(**facts) for word in (*options, *self.fault.program)]
 
     def _report(self, node: int) -> Path:
         return self.folder / f"report{node}.json"
@@ -130,6 +134,7 @@ class Stage:
     def play(self, bound: float = BOUND) -> list[Said]:
         """Run the fault; what each node's launcher said in the end."""
         with contextlib.ExitStack() as stack:
+            stack.callback(self._reap)
             if self.fault.networked:
                 self.nodes = stack.enter_context(nodes(self.fault.nodes, self.folder))
                 self.tools = [node.launcher for node in self.nodes]
@@ -147,6 +152,11 @@ class Stage:
                 with contextlib.suppress(pytest.fail.Exception):  # the launch has ended without them
                     self.fault.acts(self)
             return [self._said(node, bound) for node in range(self.fault.nodes) if self._is_heard(node)]
+
+    def _reap(self) -> None:
+        """All agents have been killed by now, those without a say, too."""
+        for agent in self.agents:
+            agent.process.wait(BOUND)
 
     def _is_heard(self, node: int) -> bool:
         return self.fault.hears is None or node in self.fault.hears

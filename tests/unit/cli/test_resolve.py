@@ -78,6 +78,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
         "forward_signals": "", "retry": Retry(), "status_line": "auto", "hang_timeout": 300.0, "hang_action": "report",
+        "preempt_signal": "", "preempt_file": "", "on_preempt": "",
     }  # fmt: skip
 
 
@@ -93,7 +94,8 @@ def test_every_flag_arrives() -> None:
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
         "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
         "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure",
-        "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop", "s.py",
+        "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop", "--preempt-signal=xcpu",
+        "--preempt-file=/tmp/notice", "--on-preempt=sync", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -111,6 +113,7 @@ def test_every_flag_arrives() -> None:
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
         "forward_signals": "SIGUSR2,SIGHUP", "retry": Retry(2.0, 60.0, 600.0, 10.0, True),
         "status_line": "off", "hang_timeout": 2.5, "hang_action": "stop",
+        "preempt_signal": "SIGXCPU", "preempt_file": "/tmp/notice", "on_preempt": "sync",
     }  # fmt: skip
 
 

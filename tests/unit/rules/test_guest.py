@@ -381,7 +381,7 @@ def test_what_is_known_later_is_told_when_it_is_asked_for_and_is_older_then():
     host = seated(0)
     host.guest.testify(0, TOLD, "", 0.25)
     assert host.hears() == []
-    over = Over(False, "boom", TOLD, False)
+    over = Over(False, "boom", verdict=TOLD, settled=False)
     assert host.says(1.0, "end", succeeded=False, reason="boom", verdict=TOLD, settled=False) == [over]
     host.guest.testify(0, None, "rank 1 exit code 3", 1.25)
 
@@ -396,7 +396,7 @@ def test_an_end_that_is_not_settled_is_not_the_last_thing_it_hears():
     host.says(0.5, "end", succeeded=False, reason="boom", verdict=TOLD, settled=False)
     assert host.guest.stage is Stage.HEARD
     told = host.says(1.0, "end", succeeded=False, reason="boom", verdict=TOLD, settled=True, aftermath=[["a", "b"]])
-    assert told == [Over(False, "boom", TOLD, True, (("a", "b"),))]
+    assert told == [Over(False, "boom", verdict=TOLD, aftermath=(("a", "b"),))]
     assert (host.guest.stage, host.guest.alarm) == (Stage.ENDED, NEVER)
 
 

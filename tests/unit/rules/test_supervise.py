@@ -6,6 +6,7 @@ from signal import SIGINT, SIGKILL, SIGTERM, SIGUSR1
 
 import pytest
 
+from launcher_core.errors import PreemptedError
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.rules.steps import (
@@ -22,7 +23,9 @@ from launcher_core.rules.steps import (
     Look,
     Looked,
     Pass,
+    Preempted,
     Rang,
+    Requeue,
     Say,
     Signalled,
     Stalled,
@@ -33,6 +36,8 @@ from launcher_core.rules.steps import (
     TellFailed,
     TellFinished,
     TellKnown,
+    Warn,
+    Warned,
 )
 from launcher_core.rules.supervise import TABLE, Agent, Patience, begin, step
 
@@ -54,6 +59,8 @@ ONE_OF_EACH = (
     Hung("no heartbeat", 0),
     Signalled(SIGTERM),
     Forwarded(SIGUSR1),
+    Preempted("SIGUSR1 came"),
+    Warned(),
     Looked(0),
     Rang(Alarm.GRACE),
     Stalled("no progress", 0),
@@ -136,14 +143,14 @@ def test_a_failure_without_a_restart_left_ends_the_run():
 
 
 CUT = Cut("no answer")
-ASKED = Over(False, WHY, {"node": "b"}, settled=False)
+ASKED = Over(False, WHY, verdict={"node": "b"}, settled=False)
 SETTLED = ASKED._replace(settled=True, aftermath=(("a", "x"),))
-STOPS = (ended(0, -15, True), ended(2, -15, True))
+GONE = (ended(0, -15, True), ended(2, -15, True))
 
 
 @pytest.mark.parametrize("asked_first", [True, False])
 def test_who_is_asked_tells_what_it_knows_once_its_workers_are_gone_and_waits_for_the_verdict(asked_first):
-    agent, effects = after(Formed(PLACE), FAILED, *((ASKED, *STOPS) if asked_first else (*STOPS, ASKED)))
+    agent, effects = after(Formed(PLACE), FAILED, *((ASKED, *GONE) if asked_first else (*GONE, ASKED)))
     assert agent.state is State.AWAITING
     assert effects[-2:] == (TellKnown(0), Arm(Alarm.VERDICT, PATIENCE.verdict))
     assert step(agent, SETTLED) == (agent._replace(state=State.DONE, verdict=SETTLED), (Disarm(),))
@@ -158,7 +165,7 @@ def test_a_node_without_workers_is_asked_too(history):
 
 @pytest.mark.parametrize("event", [Rang(Alarm.VERDICT), CUT, Trouble(ConnectionError("gone"))])
 def test_a_verdict_that_does_not_come_is_not_waited_for(event):
-    agent, effects = after(Formed(PLACE), FAILED, ASKED, *STOPS, event)
+    agent, effects = after(Formed(PLACE), FAILED, ASKED, *GONE, event)
     assert (agent.state, agent.verdict, agent.error) == (State.DONE, ASKED, None)
     assert effects == (Disarm(),)
 
@@ -179,7 +186,7 @@ def test_nothing_is_told_of_a_round_that_costs_a_restart():
 
 
 def test_a_verdict_that_is_settled_while_workers_are_stopped_is_the_last_word():
-    agent, effects = after(Formed(PLACE), FAILED, ASKED, SETTLED, *STOPS)
+    agent, effects = after(Formed(PLACE), FAILED, ASKED, SETTLED, *GONE)
     assert (agent.state, agent.verdict, effects) == (State.DONE, SETTLED, (Disarm(), Sweep()))
 
 
@@ -419,3 +426,98 @@ def test_workers_that_end_during_the_look_end_it():
     agent, effects = after(*HELD, ended(0, 1), ended(2, 1))
     assert (agent.state, effects) == (State.AWAITING, (TellKnown(0, 2), Disarm(), Sweep()))
     assert len(agent.failures) == 3
+
+
+# --- preemption ------------------------------------------------------------------------------------------
+
+NOTICE = "SIGUSR1 came"
+TOLD = Over(False, f"{NOTICE} on host-b", requeue=True)
+RUNS, STOPS, AWAITS, FINISHES = (Formed(PLACE),), (*HELD, SEEN), (*HELD, ended(0, 1), ended(2, 1)), ALL_ENDED
+
+
+def is_preempted(agent: Agent, notice: str = NOTICE) -> bool:
+    return isinstance(agent.error, PreemptedError) and agent.error.notice == notice
+
+
+def test_a_preempted_job_is_told_everywhere_runs_its_errands_and_then_stops():
+    agent, effects = after(*RUNS, Preempted(NOTICE))
+    assert effects == (Say(Preempted(NOTICE)), Requeue(NOTICE), Warn(NOTICE), Arm(Alarm.WARN, 5))
+    agent, effects = step(agent, Warned())
+    assert effects == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+    for rank in range(3):
+        agent, effects = step(agent, ended(rank, 0, True))
+    assert (agent.state, effects[:2]) == (State.DONE, (Disarm(), Sweep()))
+    assert is_preempted(agent)
+
+
+def test_a_node_that_is_told_of_a_preemption_does_the_same_and_tells_nobody():
+    agent, effects = after(*RUNS, TOLD)
+    assert effects == (Say(TOLD), Warn(TOLD.reason), Arm(Alarm.WARN, 5))
+    assert is_preempted(agent, TOLD.reason)
+
+
+def test_errands_have_the_time_of_the_grace():
+    late = Rang(Alarm.WARN)
+    agent, effects = after(*RUNS, Preempted(NOTICE), late)
+    assert effects == (Say(late), Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+    assert step(agent, Warned())[1] == ()
+
+
+@pytest.mark.parametrize("history", [(), AWAITS, FINISHES, (*RUNS, Preempted(NOTICE), *(ended(i) for i in range(3)))])
+@pytest.mark.parametrize("end", [Warned(), Rang(Alarm.WARN), Signalled(SIGTERM)])
+def test_where_no_worker_is_alive_only_the_errands_are_waited_for(history, end):
+    agent, _ = after(*history, Preempted(NOTICE))
+    assert agent.state is State.STOPPING
+    agent, effects = step(agent, end)
+    assert agent.state is State.DONE
+    assert not any(isinstance(effect, Kill) for effect in effects)
+    assert is_preempted(agent)
+
+
+@pytest.mark.parametrize("history", [(), AWAITS, FINISHES])
+def test_it_is_the_same_where_another_node_says_so(history):
+    agent, effects = after(*history, TOLD)
+    assert (agent.state, effects) == (State.STOPPING, (Say(TOLD), Warn(TOLD.reason), Arm(Alarm.WARN, 5)))
+
+
+def test_workers_that_are_being_stopped_already_are_not_asked_twice():
+    agent, effects = after(*STOPS, Preempted(NOTICE))
+    assert effects == (Say(Preempted(NOTICE)), Requeue(NOTICE), Warn(NOTICE), Arm(Alarm.WARN, 5))
+    assert step(agent, Warned())[1] == ()
+    agent, _ = step(agent, ended(0, -15, True))
+    agent, effects = step(agent, ended(2, -15, True))
+    assert (agent.state, effects) == (State.STOPPING, ())  # the errands are not done
+    assert step(agent, Warned())[0].state is State.DONE
+
+
+def test_a_notice_during_the_look_is_what_is_waited_for_then():
+    agent, _ = after(*HELD, Preempted(NOTICE))
+    agent, effects = step(agent, SEEN)
+    assert (agent.seen, effects) == (SEEN, ())
+    assert step(agent, Warned())[1] == TERM
+
+
+@pytest.mark.parametrize(
+    "history",
+    [(*RUNS, Signalled(SIGTERM)), (*HELD, Over(False, WHY)), (*RUNS, Trouble(ConnectionError("gone"))),
+     (*RUNS, Preempted(NOTICE))],
+)  # fmt: skip
+@pytest.mark.parametrize("event", [Preempted("again"), TOLD])
+def test_a_job_that_ends_already_goes_on_ending_of_what_it_did(history, event):
+    before, _ = after(*history)
+    assert step(before, event) == (before, ())
+
+
+def test_the_signal_that_follows_a_notice_stops_at_once_kills_nobody_and_changes_no_exit_code():
+    agent, effects = after(*RUNS, Preempted(NOTICE), Signalled(SIGTERM))
+    assert effects == (Say(Signalled(SIGTERM)), Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+    for rank in range(3):
+        agent, effects = step(agent, ended(rank, 0, True))
+    assert effects == (Disarm(), Sweep(), Leave(str(agent.error)))
+    assert is_preempted(agent)
+
+
+def test_a_cut_kills_the_workers_of_a_preempted_job_and_ends_no_errand():
+    assert after(*RUNS, Preempted(NOTICE), CUT)[1] == (Say(CUT), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
+    agent, effects = after(*FINISHES, Preempted(NOTICE), CUT)
+    assert (agent.held, effects) == (Alarm.WARN, (Say(CUT),))
