@@ -237,6 +237,8 @@ def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFa
         stacks=stacks_of(ending.agent.seen),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
         past=ending.past,
+        again=lambda rank: ending.again(rank - base),
+        world_size=ending.agent.place.world_size if ending.agent.place else 1,
         verdict=Verdict(verdict, nodes) if verdict is not None and verdict.get("rank") is not None else None,
     )
     if not ours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.model.logs import LogsDest
@@ -31,14 +31,17 @@ def judge(
     stacks: Sequence[str] = (),
     verdict: Verdict | None = None,
     past: Sequence[Regroup | Cut] = (),
+    again: Callable[[int], str] = lambda rank: "",
+    world_size: int = 1,
 ) -> Case:
     """The case that the report is about; `failures` by global rank, never empty unless there is a `verdict`.
 
-    That is what the nodes of the job have settled on, the same for all of them.
+    That is what the nodes of the job have settled on, the same for all of them. `again` makes the command that runs a
+    rank of this node once more.
     """
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
     counts: dict[str, Any] = {"restarts": restarts, "max_restarts": max_restarts, "report_lines": report_lines}
-    counts |= {"stacks": stacks, "past": causes(past)}
+    counts |= {"stacks": stacks, "past": causes(past), "world_size": world_size}
     if verdict is not None:
         return _settled(name, failed, verdict, hostname, counts)
     root = choose_root(failed)
@@ -46,6 +49,7 @@ def judge(
     if hung and named is not None:
         root = Root(named, "it is the one that stands apart, as the watch says")
     paths = {one.local_rank: log_paths(dest, one.local_rank) for one in failed}
+    counts["again"] = again(failed[root.position].rank)
     return Case(name, failed, root.position, root.reason, paths, hostname, hung=hung, **counts)
 
 
@@ -75,6 +79,7 @@ def _settled(
     reason, hung = str(told.get("reason") or ""), told["text"] if told["kind"] == "hang" else ""
     alone, refusal = hostname not in dict(nodes), told.get("refusal") or ""
     more: dict[str, Any] = {"foreign": not ours, "nodes": nodes, "files": files, "alone": alone, "refusal": refusal}
+    more["again"] = told["again"]
     return Case(name, [root, *others], 0, reason, shown, told["node"], hung=hung, **counts, **more)
 
 

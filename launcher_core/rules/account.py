@@ -167,6 +167,7 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
         "stderr": last_lines(failed.stderr, case.report_lines),
         "reason": case.reason,
         "note": failed.problem or None,
+        "reproduce": case.again or None,
         "at": failed.at,
     }
 
@@ -174,7 +175,7 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
 _NOTHING: Mapping[str, Any] = {
     "class": "launcher", "title": "", "text": "", "node": None, "rank": None, "local_rank": None, "pid": None,
     "exit_code": None, "stopped": False, "signal": None, "exception": None, "frame": None, "traceback": [],
-    "stderr": [], "reason": None, "note": None, "at": None,
+    "stderr": [], "reason": None, "note": None, "reproduce": None, "at": None,
 }  # fmt: skip
 """A cause of which nothing is known, fields in their order."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from launcher_core.rules import past
+from launcher_core.rules.again import ALONE
 from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.native_error import native_error
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
@@ -85,6 +86,9 @@ class Case(NamedTuple):
     """Names of nodes, and what became of their workers, where more than one node was asked."""
     past: Sequence[Mapping[str, Any]] = ()
     """What ended the rounds before, as rules/past counts it."""
+    again: str = ""
+    """A command that runs the worker to blame once more."""
+    world_size: int = 1
     files: tuple[str, str] | None = None
     """Where the stdout and the stderr of another node's worker are, on that node; "" for none."""
 
@@ -106,6 +110,8 @@ def told(case: Case) -> str:
         _ends(case),
     ]
     text = "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
+    if case.again:  # of which nothing may be left out
+        text = "\n".join([text, "", *_grid("repeat", [case.again, *([ALONE] if case.world_size > 1 else [])])])
     return f"{case.hung}\n\n{text}" if case.hung else text
 
 

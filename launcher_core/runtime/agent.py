@@ -71,6 +71,14 @@ class Ending(NamedTuple):
     refusal: str = ""
     """Why the last failure was not worth another start, where it was for what it is."""
     past: Sequence[Regroup | Cut] = ()
+    command: Command = Command()
+
+    def again(self, local_rank: int) -> str:
+        """A command that runs this worker once more; "" where there is none."""
+        from launcher_core.rules.again import again
+
+        place, size = self.agent.place, self.agent.local_world_size
+        return "" if place is None else again(self.command.argv, place, local_rank, size)
 
 
 class LocalAgent:
@@ -138,7 +146,7 @@ class LocalAgent:
                         self._stop_watching()
                     self._group.abandon()
             group, past = self._group, tuple(self._past)
-            return Ending(self._agent, group.values, self._failures, group.dest, self._refusal, past)
+            return Ending(self._agent, group.values, self._failures, group.dest, self._refusal, past, self._command)
 
     def _supervise(self) -> None:
         self._open_door()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from launcher_core.model.job import Command, Node, Place, WorkerExit
 from launcher_core.model.logs import LogsDest
+from launcher_core.rules.again import again
 from launcher_core.rules.blame import Failed, Failure, choose_root, is_echo, read_failure
 from launcher_core.rules.steps import HUNG, TellKnown
 from launcher_core.rules.story import fates
@@ -94,8 +95,16 @@ def _of(scene: Scene, failed: Failed) -> dict[str, Any]:
         age=time() - failed.at,  # of one clock: the file was written, and the end seen, on this node
         stdout=_file(dest.stdouts.get(local)),
         stderr=_file(dest.stderrs.get(local)),
+        again=again(scene.command.argv, scene.place, local, scene.node.local_world_size, _folder()),
     )
 
 
 def _file(path: str | None) -> str:
     return os.path.abspath(path) if path and path != os.devnull else ""
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return ""

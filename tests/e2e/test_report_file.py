@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def test_an_exception_has_its_class_type_message_and_place(launcher: Launcher, f
     assert f"           once: {cause['reason']}\n" in result.err
     assert found["logs"]["stderr"] in result.err
     assert Path(tmp_path, found["logs"]["stderr"]).read_text().endswith("ValueError: bad 3\n")
+
+
+def test_the_command_that_reproduces_a_rank_does_so(launcher: Launcher, file: Path, tmp_path: Path) -> None:
+    script = tmp_path / "it's.py"
+    script.write_text("import os, sys\nsys.exit(int(sys.argv[1]) if os.environ['RANK'] == '1' else 0)\n")
+    result, found = failed(launcher, file, "--nproc-per-node=2", script, "7", "a  b")
+    command = found["cause"]["reproduce"]
+    assert f"  repeat   {command}\n" in result.err
+    assert command.startswith("RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 ")
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, check=False).returncode == 7
 
 
 def test_an_exit_code_is_the_cause_and_the_others_are_its_consequences(launcher: Launcher, file: Path) -> None:
