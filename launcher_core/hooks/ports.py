@@ -196,6 +196,10 @@ class Meeting(Protocol):
     What is asked for, and what answers: join -> Formed, Over or Trouble. failed -> Regroup or Over. finished ->
     Over when all nodes have finished, Regroup when another failed and the job starts again. Regroup and Over
     may also come unasked.
+
+    One that passes on more than reasons has a method `testify(round, testimony, told)`, too: what this node knows of a
+    failure, a JSON object of 8 KiB at most or None, and, once its workers have ended, what became of them. It goes
+    along with `failed`; an Over that is not `settled` asks every node, and another follows with the `verdict` of all.
     """
 
     def describe(self) -> dict[str, str]:
@@ -320,6 +324,12 @@ class Scene(Protocol):
 
     def resumed(self, reason: str) -> None:
         """Take back what was reported: the workers go on."""
+
+    def notice(self, text: str) -> None:
+        """Tell people something that is no hang."""
+
+    def explain(self, local_rank: int, text: str) -> None:
+        """Have the report say this of the worker, as a note, if it ends badly."""
 
     def give_up(self, reason: str, local_ranks: Sequence[int] = (), *, restart: bool = True) -> None:
         """Have the group treated as failed, as `alarm` does, with these workers to blame; or have the job ended."""

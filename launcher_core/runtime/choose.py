@@ -13,6 +13,7 @@ from launcher_core.model.settings import LaunchConfig, RendezvousParameters
 from launcher_core.runtime.watching import Late
 
 OWN_WATCH = "hang"
+TORCH_TIMERS = "torch-timers"
 HANG_ACTIONS = ("report", "restart", "stop")
 
 
@@ -184,6 +185,12 @@ def watches(policies: Sequence[Plugin], config: LaunchConfig) -> tuple[GuardedWa
     """The detectors of the policies that have one."""
     made = ((one, one.ask("launcher_make_watch", config=config)) for one in policies)
     return tuple(GuardedWatch(policy, watch) for policy, watch in made if watch is not None)
+
+
+def policy_names(config: LaunchConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The policies that were named, and the one that torch elastic's variable asks for."""
+    timers = environ.get("TORCHELASTIC_ENABLE_FILE_TIMER") == "1" and TORCH_TIMERS not in config.policies
+    return (*config.policies, TORCH_TIMERS) if timers else config.policies
 
 
 def late_watch(config: LaunchConfig, plugins: Plugins) -> Late | None:

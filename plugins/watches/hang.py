@@ -14,10 +14,12 @@ from typing import Any
 from launcher_core.hooks.ports import Scene
 from launcher_core.hooks.specs import hookimpl
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.apart import Verdict, decide, suspects
-from launcher_core.rules.hang import Mode, Track, advance, again, stuck
+from launcher_core.rules.apart import Verdict, decide, of_late, suspects
+from launcher_core.rules.hang import Mode, Sample, Track, advance, again, stuck
+from launcher_core.rules.heartbeat import Beat, is_excused, overdue
 from launcher_core.rules.stacks import Stack
 from launcher_core.runtime.stacks import collect, kernel_view
+from launcher_plugins.watches.pages import Page
 from launcher_plugins.watches.probe import look
 from launcher_plugins.watches.shelf import keep, output
 
@@ -107,36 +109,62 @@ class _Round:
         self._tracks: dict[int, Track] = {}
         self._looked = monotonic()
         self._ask_again = 0.0
+        self._guess: tuple[str, ...] = ()
         self._told: Verdict | None = None
+        self._pages = {rank: Page() for rank in self._pids}
+        self._beats: dict[int, Beat] = {}
         self._going = 0
 
     def run(self, pause: float) -> None:
         """Look until told to stop."""
-        while True:
+        try:
             self._look(pause)
-            if self._stop.wait(pause):
-                return
+            while not self._stop.wait(pause):
+                self._look(pause)
+        finally:
+            for page in self._pages.values():
+                page.close()
 
     def _look(self, pause: float) -> None:
         now = monotonic()
         if now - self._looked > TOO_LATE * pause + 1:
             self._tracks = {}
         self._looked = now
-        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
-        self._tracks = {rank: advance(self._tracks.get(rank), sample) for rank, sample in samples.items()}
+        self._tracks = {rank: advance(self._tracks.get(rank), sample) for rank, sample in self._samples().items()}
+        late = self._late(now)
         if self._told is not None:
-            self._see_whether_it_goes_on(self._told, now)
-        elif now >= self._ask_again and suspects(self._tracks, now, self._watch.timeout):
-            self._suspect(now)
+            self._see_whether_it_goes_on(late, now)
+        elif now >= self._ask_again and (late or suspects(self._tracks, now, self._watch.timeout)):
+            self._suspect(late, now)
+
+    def _samples(self) -> dict[int, Sample]:
+        """One look at each worker, its heartbeats among it."""
+        at_work = {rank: track.sample.pid for rank, track in self._tracks.items()}
+        self._beats = {rank: page.read(at_work.get(rank, 0), self._pids[rank]) for rank, page in self._pages.items()}
+        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
+        return {
+            rank: sample._replace(excused=is_excused(self._beats[rank], sample.at)) for rank, sample in samples.items()
+        }
+
+    def _late(self, now: float) -> dict[int, str]:
+        """Whose heartbeats are overdue, but not of those that a person holds."""
+        if any(track.sample.held or track.sample.state == "t" for track in self._tracks.values()):
+            return {}
+        return overdue(self._beats, now, self._watch.timeout)
 
     def _said(self, rank: int) -> tuple[Any, ...]:
-        local = self._local[rank]
-        return (self._scene.heard(local), *output(self._scene.dest, local))
+        local, beat = self._local[rank], self._beats[rank]
+        return (beat.at, beat.since, self._scene.heard(local), *output(self._scene.dest, local))
 
-    def _suspect(self, now: float) -> None:
+    def _suspect(self, late: Mapping[int, str], now: float) -> None:
         """Look at the stacks, and decide."""
-        verdict = decide(self._tracks, self._stacks(), now, self._watch.timeout)
+        stacks = self._stacks()
+        verdict = decide(self._tracks, stacks, now, self._watch.timeout)
+        if late and (verdict is None or not verdict.ranks):
+            verdict = of_late(late, self._tracks, stacks, now)
         self._ask_again = now + self._watch.timeout / 2
+        if verdict is not None and not verdict.sure and verdict.details != self._guess:
+            self._guess, verdict = verdict.details, None
         if verdict is not None and not self._stop.is_set():
             self._told, self._going = verdict, 0
             self._watch.act(self._scene, verdict)
@@ -148,14 +176,12 @@ class _Round:
         asked = {rank: pid for rank, pid in pids.items() if self._tracks[rank].mode not in frozen}
         found = collect(asked, STACK_SECONDS, self._stop)
         found |= {rank: Stack(note=kernel_view(pid)) for rank, pid in pids.items() if rank not in asked}
-        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
-        self._tracks = {rank: again(self._tracks[rank], sample) for rank, sample in samples.items()}
+        self._tracks = {rank: again(self._tracks[rank], sample) for rank, sample in self._samples().items()}
         return found
 
-    def _see_whether_it_goes_on(self, told: Verdict, now: float) -> None:
+    def _see_whether_it_goes_on(self, late: Mapping[int, str], now: float) -> None:
         """Say so when there is progress again: twice in a row, since one sign may be the answer to a question."""
-        timeout = self._watch.timeout
-        if stuck(self._tracks, now, timeout):
+        if late or stuck(self._tracks, now, self._watch.timeout):
             self._going = 0
             return
         self._going = self._going + 1 if any(one.progress_at >= now for one in self._tracks.values()) else 0

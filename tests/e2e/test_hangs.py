@@ -123,3 +123,27 @@ def test_a_watch_that_cannot_be_made_is_told_and_costs_nothing(launcher: Launche
     running = launcher.start("--hang-timeout=1", WAIT)
     until(lambda: "launcher: hangs are not looked for: " in running.err, "it is told")
     assert running.process.poll() is None
+
+
+# --- heartbeats ------------------------------------------------------------------------------------------
+
+BEAT = Path(__file__).parent / "bin" / "beat.py"
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("silent", r"rank 1 \(pid \d+\) has given no heartbeat for \d+ s"),
+        ("long", r"rank 1 \(pid \d+\) has been in section 'checkpoint' for \d+ s, 0.5 s at most"),
+    ],
+)
+def test_who_stops_to_give_heartbeats_is_named_whatever_else_it_does(launcher: Launcher, how: str, said: str) -> None:
+    running = launcher.start("--nproc-per-node=2", "--hang-timeout=2", BEAT, how)
+    until(lambda: re.search(f"launcher: hang: {said}\n", running.err), "the hang is told")
+    (launcher.tmp / "end").touch()
+    assert running.wait().code == 0
+
+
+def test_who_has_asked_for_time_is_not_judged(launcher: Launcher) -> None:
+    result = launcher.run("--nproc-per-node=2", "--hang-timeout=2", BEAT, "quiet")
+    assert (result.code, "hang" in result.err) == (0, False)
