@@ -23,7 +23,6 @@ from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group, explained
-from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.surroundings import environments, prefixes
@@ -34,6 +33,7 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
+    from launcher_core.runtime.last_hands import LastHands
     from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
@@ -118,8 +118,7 @@ class LocalAgent:
         self._waiting: Waiting | None = None
         self._ledger = Ledger(config.retry)
         self._refusal = ""
-        errands = (parts.preempted, config.on_preempt, self._warden.mark)
-        self._last = LastHands(self._group, parts.logs, errands, self._loop.post)
+        self._last: LastHands | None = None
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -143,8 +142,7 @@ class LocalAgent:
                     self._supervise()
                 finally:
                     self._door.close()
-                    self._last.close()
-                    if self._group.pids:
+                    if self._group.pids or self._last is not None:
                         self._stop_watching()
                     self._group.abandon()
             group, past = self._group, tuple(self._past)
@@ -267,6 +265,11 @@ class LocalAgent:
         return Exited(exit)
 
     def _see_to(self, effect: steps.Look | steps.Warn | steps.AskMore | steps.Examine) -> None:
+        if self._last is None:
+            from launcher_core.runtime.last_hands import LastHands
+
+            errands = (self._parts.preempted, self._config.on_preempt, self._warden.mark)
+            self._last = LastHands(self._group, self._parts.logs, errands, self._loop.post)
         self._last.see_to(effect, self._agent)
 
     def _requeue(self, effect: steps.Requeue) -> None:
@@ -274,7 +277,8 @@ class LocalAgent:
         getattr(meeting, "requeue", meeting.abandon)(f"{effect.notice} on {self._node.name}")
 
     def _kill(self, effect: steps.Kill) -> None:
-        self._last.hurry()
+        if self._last is not None:
+            self._last.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
@@ -289,7 +293,8 @@ class LocalAgent:
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
-        self._last.close()
+        if self._last is not None:
+            self._last.close()
         self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
