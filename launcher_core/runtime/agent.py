@@ -336,8 +336,9 @@ class LocalAgent:
         why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
         self._testify(steps.TellKnown(effect.round, first.local_rank if first else HUNG))
         if why_not or effect.final:
-            reason = f"{reason}; {why_not}" if why_not else reason
-            self._tell(Over(False, reason))
+            if why_not:  # a watch that ends the job has been heard already
+                reason = f"{reason}; {why_not}"
+                self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
             forgiven = self._ledger.forgiven(monotonic())
