@@ -8,7 +8,7 @@ from __future__ import annotations
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
-from launcher_core.errors import PreemptedError, StuckError
+from launcher_core.errors import PreemptedError, StartError, StuckError, UsageError
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.rules.steps import (
     Alarm,
@@ -32,6 +32,9 @@ from launcher_core.rules.steps import (
 
 if TYPE_CHECKING:
     from launcher_core.rules.supervise import Agent, Step
+
+NOT_STARTED = "its workers could not be started: "
+"""How the reason begins of a node that leaves because of that."""
 
 
 def looked(agent: Agent, event: Looked) -> Step:
@@ -141,7 +144,8 @@ def follow(agent: Agent) -> Step:
     if agent.signal is not None and not isinstance(agent.error, PreemptedError):
         return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
     if agent.error is not None:
-        return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
+        begin = NOT_STARTED if isinstance(agent.error, StartError | UsageError) else ""
+        return agent._replace(state=State.DONE), (Leave(f"{begin}{agent.error}"),)
     if isinstance(agent.verdict, Over) and agent.verdict.settled:
         return agent._replace(state=State.DONE), ()
     if isinstance(agent.verdict, Over):
