@@ -115,7 +115,7 @@ def told(case: Case) -> str:
     ]
     text = "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
     if case.again:  # of which nothing may be left out
-        text = "\n".join([text, "", *_grid("repeat", [case.again, *([ALONE] if case.world_size > 1 else [])])])
+        text = "\n".join([text, *_grid("repeat", [case.again + (ALONE if case.world_size > 1 else "")])])
     return text
 
 
