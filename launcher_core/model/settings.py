@@ -96,6 +96,10 @@ class LaunchConfig(NamedTuple):
     """How long no worker of a node may make progress before that is a hang; 0 does not look."""
     hang_action: str = "report"
     """What becomes of a hang: "report", "restart" or "stop"."""
+    hang_pattern: str = ""
+    """A regular expression: a line of a worker's output with it says that the worker hangs."""
+    progress_pattern: str = ""
+    """A regular expression: when no line with it comes for the hang timeout, after a first one, that is a hang."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""
