@@ -8,11 +8,13 @@
     |   |-- RendezvousClosedError            the job is over; nobody can join it any more
     |   |-- RendezvousTimeoutError           not enough nodes came in time
     |   |-- RendezvousConnectionError        the place to meet cannot be reached
-    |   |   `-- HostLostError                it could be, and cannot any more: exit code 75
+    |   |   |-- HostLostError                it could be, and cannot any more: exit code 75
+    |   |   `-- EndpointError (UsageError)   the name of it does not exist: exit code 2
     |   |-- RendezvousStateError             what is stored at the place to meet makes no sense
     |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
+    |-- PreemptedError                       the machine is wanted back: exit code 75
     |-- StartError                           a worker could not be started
-    |-- StuckError                           workers survived SIGKILL
+    |-- StuckError                           workers survived SIGKILL: exit code 75
     |-- JobFailedError                       the job failed on another node
     `-- ChildFailedError                     workers failed, and no restart was left
     SignalException                          a signal stopped the launcher
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_HOST_LOST = 75
+EXIT_REQUEUE = 75
 """EX_TEMPFAIL of <sysexits.h>: the same job may well succeed when it is started again."""
 
 
@@ -76,7 +78,11 @@ class RendezvousConnectionError(RendezvousError):
 class HostLostError(RendezvousConnectionError):
     """The node that hosts the rendezvous was there and is gone; this node's workers were stopped."""
 
-    exit_code = EXIT_HOST_LOST
+    exit_code = EXIT_REQUEUE
+
+
+class EndpointError(UsageError, RendezvousConnectionError):
+    """The name of the place to meet does not exist, and has not come to exist within the time allowed."""
 
 
 class RendezvousStateError(RendezvousError):
@@ -89,23 +95,39 @@ class RendezvousGracefulExitError(RendezvousError):
     exit_code = 0
 
 
+class PreemptedError(LauncherError):
+    """Somebody gave notice that the machine is wanted back: the workers were stopped, so that they could save."""
+
+    exit_code = EXIT_REQUEUE
+
+    def __init__(self, notice: str) -> None:
+        self.notice = notice
+        super().__init__(f"preempted: {notice}; the workers were stopped, the job can be started again")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.notice,)
+
+
 class StartError(LauncherError):
     """A worker could not be started; those of its group that had started are gone again."""
 
 
 class StuckError(LauncherError):
-    """Workers survived SIGKILL: a system call that cannot be interrupted. `local_ranks` says which."""
+    """Workers survived SIGKILL: a system call that cannot be interrupted. `local_ranks` says which, `doing` more."""
 
-    def __init__(self, local_ranks: tuple[int, ...]) -> None:
+    exit_code = EXIT_REQUEUE
+
+    def __init__(self, local_ranks: tuple[int, ...], doing: str = "") -> None:
         self.local_ranks = local_ranks
+        self.doing = doing
         ranks = ", ".join(map(str, local_ranks))
         super().__init__(
-            f"local ranks {ranks} did not end after SIGKILL: blocked in the kernel (state D), often by a dead "
-            "network file system or a driver; look at `ps -o pid,wchan:30,cmd` on this machine"
+            f"local ranks {ranks} did not end after SIGKILL{': ' if doing else ''}{doing}; often a dead network file "
+            "system or a driver: start the job again on another machine, and look at this one"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.local_ranks,)
+        return type(self), (self.local_ranks, self.doing)
 
 
 class JobFailedError(LauncherError):

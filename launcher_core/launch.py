@@ -14,14 +14,22 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.cli.tell import Teller
-from launcher_core.errors import ChildFailedError, JobFailedError, SignalException, UsageError
+from launcher_core.errors import (
+    EXIT_REQUEUE,
+    ChildFailedError,
+    JobFailedError,
+    PreemptedError,
+    RendezvousTimeoutError,
+    SignalException,
+    UsageError,
+)
 from launcher_core.hooks.manager import Plugins
 from launcher_core.hooks.ports import Recorder
 from launcher_core.hooks.specs import POLICY_GROUP
 from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.signals import forwarded_numbers, signal_numbers
+from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
 from launcher_core.runtime.agent import Ending, LocalAgent, Parts
 from launcher_core.runtime.choose import (
     choose_meeting,
@@ -83,7 +91,7 @@ class Prepared(NamedTuple):
 def prepare(config: LaunchConfig, command: Command) -> Prepared:
     """Choose and check every plugin. Raises UsageError."""
     signal_numbers(config.signals_to_handle)
-    forwarded_numbers(config.forward_signals, config.signals_to_handle)
+    _signals(config)
     config = _checked(config)._replace(run_id=config.run_id or os.urandom(16).hex())
     plugins = Plugins()
     policies = [plugins.choose(POLICY_GROUP, name) for name in policy_names(config, os.environ)]
@@ -99,6 +107,8 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
     starter = choose_starter(config, command, plugins)
     recorders = tuple(choose_recorders(config, plugins))
     bindings, notices = _bindings(config)
+    if config.preempt_file and os.path.exists(config.preempt_file):
+        notices = (*notices, f"--preempt-file={config.preempt_file}: there already; it counts when it is written again")
     parts = Parts(
         meeting,
         starter,
@@ -118,14 +128,12 @@ def run(config: LaunchConfig, command: Command, tell: Teller | None = None) -> d
 
 def carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None] = lambda ending: None) -> dict[int, Any]:
     """Run what `prepare` prepared; `heard` is told how the agent ended, before anything is made of it."""
-    forwarded = forwarded_numbers(launch.config.forward_signals, launch.config.signals_to_handle)
-    with unharmed_by(forwarded):
-        return _carry_out(launch, tell, heard, forwarded)
+    forwarded, preempting = _signals(launch.config)
+    with unharmed_by((*forwarded, *preempting)):
+        return _carry_out(launch, tell, heard)
 
 
-def _carry_out(
-    launch: Prepared, tell: Teller, heard: Callable[[Ending], None], forwarded: Sequence[int]
-) -> dict[int, Any]:
+def _carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None]) -> dict[int, Any]:
     config = launch.config
     launch.plugins.tell = tell.line
     for notice in launch.notices:
@@ -136,7 +144,7 @@ def _carry_out(
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
         with _status_line(launch, agent):
-            ending = agent.run(signal_numbers(config.signals_to_handle), forwarded)
+            ending = agent.run(signal_numbers(config.signals_to_handle), *_signals(config))
         heard(ending)
         _say_where_output_is(launch, ending, tell)
         values = _conclude(launch, ending, diary)
@@ -191,9 +199,11 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
     clean = won and agent.signal is None and agent.error is None
     state = WorkerState.SUCCEEDED if clean else WorkerState.FAILED
     diary.ended(state.value, agent.exits, ending.failures)
-    if agent.signal is not None:
+    if agent.signal is not None and not isinstance(agent.error, PreemptedError):
         signum = signal.Signals(agent.signal)
         raise SignalException(f"Process {os.getpid()} got signal: {int(signum)}", signum)
+    if isinstance(agent.error, RendezvousTimeoutError) and agent.place is not None:
+        agent.error.exit_code = EXIT_REQUEUE  # a node is lost, and no other came for it
     if agent.error is not None:
         raise agent.error
     if won:
@@ -207,6 +217,7 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
 
 def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
     from launcher_core.cli.report import judge, stacks_of
+    from launcher_core.rules.ending import stuck_words
     from launcher_core.rules.story import told
 
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
@@ -220,11 +231,18 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
         stacks=stacks_of(ending.agent.seen),
+        stuck=stuck_words(ending.agent.remains),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
     )._replace(refusal=ending.refusal)
     error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
     error.case = case
     return error
+
+
+def _signals(config: LaunchConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The signals that are for the workers, and those that are a notice. Raises UsageError."""
+    handled, forwarded = config.signals_to_handle, config.forward_signals
+    return forwarded_numbers(forwarded, handled), preempt_numbers(config.preempt_signal, handled, forwarded)
 
 
 # --- choosing ---------------------------------------------------------------------------------------------
@@ -236,6 +254,9 @@ def _checked(config: LaunchConfig) -> LaunchConfig:
         raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
     if not 0 < config.monitor_interval < float("inf"):
         raise UsageError(f"monitor_interval={config.monitor_interval}: write a number of seconds above 0")
+    most = config.max_shutdown_timeout
+    if most is not None and not 0 <= most < float("inf"):
+        raise UsageError(f"max_shutdown_timeout={most}: write a number of seconds, 0 or more")
     if config.shutdown_timeout is None:
         from launcher_core.cli.resolve import grace  # the command line has asked already
 

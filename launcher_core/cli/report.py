@@ -23,6 +23,7 @@ def judge(
     hung: str = "",
     hung_ranks: Collection[int] = (),
     stacks: Sequence[str] = (),
+    stuck: str = "",
 ) -> Case:
     """The case that the report is about; `failures` by global rank, never empty."""
     failed = [_with_a_full_disk(read_failure(rank, failure), dest) for rank, failure in failures.items()]
@@ -42,6 +43,7 @@ def judge(
         report_lines=report_lines,
         hung=hung,
         stacks=stacks,
+        stuck=stuck,
     )
 
 

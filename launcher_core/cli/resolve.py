@@ -14,7 +14,7 @@ from launcher_core.cli.parse import Origin, parse_args
 from launcher_core.errors import PluginError, UsageError
 from launcher_core.model.job import Command
 from launcher_core.model.logs import Std, to_map
-from launcher_core.model.settings import LaunchConfig, LogsConfig, Retry
+from launcher_core.model.settings import LONGEST, MOST, LaunchConfig, LogsConfig, Retry
 from launcher_core.rules.sizes import parse_min_max_nnodes, parse_nproc
 
 T = TypeVar("T")
@@ -122,13 +122,24 @@ def grace(environ: Mapping[str, str]) -> float:
 
 def _timeouts(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[str, Origin]:
     """Grace and exit barrier: the option, else torch elastic's variable, else the default."""
-    return {
+    found = {
         dest: _seconds(settings[dest], dest, variable, default, environ)
         for dest, variable, default in (
             ("shutdown_timeout", SHUTDOWN_VARIABLE, GRACE),
             ("exit_barrier_timeout", BARRIER_VARIABLE, 300.0),
         )
     }
+    return {**found, "max_shutdown_timeout": _most(settings["max_shutdown_timeout"], found["shutdown_timeout"])}
+
+
+def _most(entry: Origin, grace: Origin) -> Origin:
+    """How long a worker gets that asks for more than the grace: the option, else MOST times the grace."""
+    if entry.value is None:
+        return Origin(min(MOST * grace.value, LONGEST), "default", "default")
+    seconds = _checked(entry, lambda value: values.duration("--max-shutdown-timeout", value))
+    if seconds < grace.value:
+        raise UsageError(say.less_than_the_grace(seconds, grace.value))
+    return entry._replace(value=seconds)
 
 
 def _seconds(entry: Origin, dest: str, variable: str, default: float, environ: Mapping[str, str]) -> Origin:
@@ -165,6 +176,10 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "duplicate_stderr_filters": lambda texts: values.line_filters("--duplicate-stderr-filters", texts),
         "signals_to_handle": values.signal_names,
         "forward_signals": lambda text: values.forwarded_names(text, settings["signals_to_handle"].value),
+        "preempt_signal": lambda text: values.preempt_names(
+            text, settings["signals_to_handle"].value, settings["forward_signals"].value
+        ),
+        "preempt_file": values.preempt_file,
         "local_addr": values.local_address,
         "stdin": lambda text: values.stdin_reader(text, workers),
         "policy": lambda text: values.names("--policy", text),
@@ -295,6 +310,7 @@ _SAME = (
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
     "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line", "hang_timeout",
     "hang_action", "hang_pattern", "progress_pattern",
+    "preempt_signal", "preempt_file", "on_preempt", "max_shutdown_timeout",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

@@ -115,6 +115,11 @@ def bad_backoff(text: str) -> str:
     return f"--restart-backoff={text!r}: write seconds, or SECONDS:MAX, e.g. 2:60"
 
 
+def less_than_the_grace(most: float, grace: float) -> str:
+    """For a bound of the grace that is less than the grace."""
+    return f"--max-shutdown-timeout={most:g}: less than --shutdown-timeout={grace:g}; write as much or more"
+
+
 def bad_pair(item: str) -> str:
     """For an item of --rdzv-conf that is no pair."""
     return f"--rdzv-conf: {item!r} is no KEY=VALUE pair; write e.g. join_timeout=60,last_call_timeout=5"

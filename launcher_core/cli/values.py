@@ -10,7 +10,7 @@ from launcher_core.errors import UsageError
 from launcher_core.model.logs import Std, StdChoice
 from launcher_core.model.settings import LONGEST
 from launcher_core.rules.endpoint import split_endpoint
-from launcher_core.rules.signals import forwarded_numbers, signal_numbers
+from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
 
 
 def rdzv_conf(text: str) -> dict[str, str]:
@@ -122,6 +122,23 @@ def signal_names(text: str) -> str:
 def forwarded_names(text: str, handled: str) -> str:
     """The signals of --forward-signals in the same way, none for none. Raises UsageError, also for one of `handled`."""
     return ",".join(dict.fromkeys(Signals(number).name for number in forwarded_numbers(text, handled)))
+
+
+def preempt_names(text: str, handled: str, forwarded: str) -> str:
+    """The signals of --preempt-signal in the same way. Raises UsageError, also for one that means something else."""
+    return ",".join(dict.fromkeys(Signals(number).name for number in preempt_numbers(text, handled, forwarded)))
+
+
+def preempt_file(text: str | None) -> str:
+    """The file of --preempt-file, "" for none. Raises UsageError where no such file can appear."""
+    import os
+
+    if not text:
+        return ""
+    folder = os.path.dirname(os.path.abspath(text)) if "\0" not in text else ""
+    if not os.path.isdir(folder) or os.path.isdir(text):
+        raise UsageError(f"--preempt-file={text!r}: no file can appear there; name one in a directory that exists")
+    return os.path.abspath(text)
 
 
 def at_least(flag: str, value: int, least: int) -> int:

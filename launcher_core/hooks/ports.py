@@ -222,6 +222,12 @@ class Meeting(Protocol):
     def abandon(self, reason: str) -> None:
         """Declare the job failed for everybody."""
 
+    def requeue(self, reason: str) -> None:
+        """Declare the job over for everybody, and to be started again: it was preempted.
+
+        Where a meeting has no such method, `abandon` is called.
+        """
+
     def leave(self, reason: str) -> None:
         """This node goes away; the job may go on without it."""
 

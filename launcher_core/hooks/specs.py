@@ -120,6 +120,15 @@ def launcher_judge(failure: Mapping[str, Any], budget: Mapping[str, int]) -> str
 
 
 @hookspec
+def launcher_preempted(notice: str, seconds: float) -> None:
+    """Do what has to be done before the workers of a preempted job are stopped. Policy; once on each node.
+
+    A thread of its own; may block for `seconds`, the grace, after which the workers are stopped all the same.
+    `notice` says where the preemption comes from.
+    """
+
+
+@hookspec
 def launcher_worker_env(worker: Worker, place: Place) -> Mapping[str, str] | None:
     """Return variables to add to this worker's environment, or None. Policy; before every start.
 

@@ -33,6 +33,8 @@ class Over(Value):
 
     succeeded: bool
     reason: str
+    requeue: bool = False
+    """Whether it ended because a machine is wanted back: the same job is to be started again."""
 
 
 class Waiting(Value):

@@ -21,7 +21,7 @@ SCHEMA = 1
 
 CLASSES = (
     "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "host_lost",
-    "other_node", "stopped", "stuck", "launcher",
+    "other_node", "stopped", "preempted", "stuck", "launcher",
 )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def exit_code(error: BaseException | None) -> int:
 
 def outcome(error: BaseException | None) -> str:
     """In one word: succeeded, failed or stopped. A spare node that was not needed has succeeded."""
-    if isinstance(error, errors.SignalException | KeyboardInterrupt):
+    if isinstance(error, errors.SignalException | errors.PreemptedError | KeyboardInterrupt):
         return "stopped"
     return "failed" if exit_code(error) else "succeeded"
 
@@ -130,6 +130,7 @@ def last_lines(text: str, limit: int) -> list[str]:
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.SignalException, "stopped"),
     (KeyboardInterrupt, "stopped"),
+    (errors.PreemptedError, "preempted"),
     (errors.JobFailedError, "other_node"),
     (errors.HostLostError, "host_lost"),
     (errors.RendezvousError, "rendezvous_failed"),
@@ -184,7 +185,7 @@ def _cause_of(error: BaseException, where: Where) -> dict[str, Any]:
         "class": name,
         "title": text.partition("\n")[0],
         "text": text,
-        "node": None if name in ("other_node", "host_lost") else where.name,
+        "node": None if name in ("other_node", "host_lost", "preempted") else where.name,
         "signal": _signal(number),
     }
 

@@ -11,9 +11,9 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from launcher_core.rules.python_error import PythonError, clean, find_exception
+from launcher_core.rules.python_error import CAUSED, DURING, PythonError, clean, find_exception
 
-__all__ = ["Failed", "PythonError", "Root", "choose_root", "find_exception", "is_echo", "read_failure"]
+__all__ = ["Failed", "PythonError", "Root", "choose_root", "find_exception", "had_raised", "is_echo", "read_failure"]
 
 ECHO_SECONDS = 1.0
 """A broken connection this soon before another failure is taken for its echo: a process that raised prints,
@@ -39,8 +39,10 @@ _BROKEN = re.compile(
     r"|ConnectionResetError|ConnectionRefusedError|ConnectionAbortedError|BrokenPipeError"
     r"|reset by peer|remote process (?:has )?exited|socket (?:closed|timeout|(?:has )?timed out)"
     r"|failed to recv|recvvalue failed|connectfullmesh failed|application timeout caused pair closure"
-    r"|nccl(?:Remote|System)Error|communicator was aborted|peer closed|collective operation timeout",
-    re.IGNORECASE,
+    r"|nccl(?:Remote|System)Error|communicator was aborted|peer closed|collective operation timeout"
+    r"|timed out waiting \d+ ?ms for |^TimeoutError: (?:The read operation )?timed out$"
+    r"|^EOFError:? ?$|unexpected (?:end of (?:file|stream)|EOF)\b|\bIncompleteReadError\b",
+    re.IGNORECASE | re.MULTILINE,
 )
 _UNCAUGHT = (1, 120)
 """How Python exits on an exception that nobody handled; 120 if its output could not be flushed either."""
@@ -135,6 +137,9 @@ def choose_root(failures: Sequence[Failed]) -> Root:
             break
         if not is_echo(failures[position]):
             return Root(position, _why_not_the_echo(failures[first], failures[position]))
+    ending = [position for position, failed in enumerate(failures) if had_raised(failed)]
+    if len(ending) == 1:
+        return Root(ending[0], _why_the_stopped(failures[first], failures[ending[0]]))
     return Root(first, f"{_why_first(failures, order)}; {_where_to_look(failures)}")
 
 
@@ -143,10 +148,16 @@ def is_echo(failed: Failed) -> bool:
     if failed.exit_code < 0 and failed.exit_code != -signal.SIGABRT and failed.error is None:
         return False
     if failed.error is not None:
-        said = f"{failed.error.type}: {failed.error.message}"
+        said = "\n".join([f"{failed.error.type}: {failed.error.message}", *_chained(failed.error)])
     else:
         said = failed.message or "\n".join(clean(failed.stderr)[-_LAST_LINES:])
     return _BROKEN.search(said) is not None
+
+
+def had_raised(failed: Failed) -> bool:
+    """Whether a worker that the launcher stopped had printed an exception of its own by then: it was about to end."""
+    error = failed.error if failed.stopped else None
+    return error is not None and not error.type.endswith(_STOPPED) and not is_echo(failed)
 
 
 def seconds_text(seconds: float) -> str:
@@ -173,6 +184,12 @@ def _recorded(data: Mapping[str, Any]) -> tuple[PythonError | None, str]:
 def _plain(value: object) -> str:
     """A text that somebody recorded, as it can be shown: without colours and control characters."""
     return "" if value is None else "\n".join(clean(str(value)))
+
+
+def _chained(error: PythonError) -> list[str]:
+    """The exceptions that led to this one, as they were printed: what is not indented, as frames and sources are."""
+    lines = [line for line in error.lines if line and not line.startswith(" ")]
+    return lines[:-1] if CAUSED in lines or DURING in lines else []
 
 
 def _explains(exit_code: int) -> bool:
@@ -208,10 +225,14 @@ def _why_not_the_echo(echo: Failed, root: Failed) -> str:
     return f"{_name(echo)} failed {gap} earlier, but of a lost connection, as follows from a peer's failure"
 
 
+def _why_the_stopped(echo: Failed, root: Failed) -> str:
+    first = f"{_name(echo)} failed first, but of a lost connection"
+    return f"{first}; {_name(root)} had raised, and was stopped before its end"
+
+
 def _where_to_look(failures: Sequence[Failed]) -> str:
     """What to look at when all that is known is that connections were lost."""
     for failed in failures:
-        error = failed.error
-        if failed.stopped and error and not error.type.endswith(_STOPPED) and not is_echo(failed):
-            return f"{_name(failed)} had printed {error.summary()!r} when the launcher stopped it"
+        if failed.error and had_raised(failed):
+            return f"{_name(failed)} had printed {failed.error.summary()!r} when the launcher stopped it"
     return "it lost a connection, so another worker, here or on another node, may have failed before it"

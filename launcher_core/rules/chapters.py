@@ -11,7 +11,17 @@ from typing import Any
 
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.model.value import Value
-from launcher_core.rules.steps import AgentEvent, Exited, Forwarded, Hung, Signalled, Stalled, StartFailed, State
+from launcher_core.rules.steps import (
+    AgentEvent,
+    Exited,
+    Forwarded,
+    Hung,
+    Preempted,
+    Signalled,
+    Stalled,
+    StartFailed,
+    State,
+)
 from launcher_core.rules.supervise import Agent
 
 SCHEMA = 1
@@ -33,6 +43,7 @@ _NAMES = {State.AWAITING: "AWAITING", State.FINISHING: "FINISHING", State.DONE: 
 _CAUSES: dict[type, str] = {
     Exited: "failure",
     Hung: "hang",
+    Preempted: "preempted",
     Cut: "cut_off",
     Over: "over",
     Trouble: "trouble",
@@ -64,6 +75,8 @@ def stop_cause(event: AgentEvent) -> str:
     """Why a group is stopped, in one word."""
     if isinstance(event, Regroup):
         return "failure_elsewhere" if event.restart else "membership"
+    if isinstance(event, Over) and event.requeue:
+        return "preempted"
     return _CAUSES.get(type(event), "other")
 
 
@@ -86,4 +99,4 @@ def _reason(event: AgentEvent) -> str:
         return f"local rank {event.exit.local_rank} " + (f"exited with {code}" if code > 0 else f"got signal {-code}")
     if isinstance(event, Signalled):
         return f"signal {event.signum}"
-    return str(getattr(event, "reason", ""))
+    return event.notice if isinstance(event, Preempted) else str(getattr(event, "reason", ""))

@@ -132,9 +132,9 @@ class Clerk:
         self._place, self._waits = None, False
         self._say("leave", done, reason=reason)
 
-    def end_job(self, reason: str) -> None:
+    def end_job(self, reason: str, *, requeue: bool = False) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._say("close", reason=reason)
+        self._say("requeue" if requeue else "close", reason=reason)
 
     def lapse(self, now: float, held_since: float | None = None) -> list[News]:
         """Cut, when this node's newest sign of life is so old that the others will soon begin without it.
@@ -344,7 +344,7 @@ class Clerk:
                 return []  # perhaps the remains of an earlier job: time tells whether anybody of it lives
             self.ended, self._waits, self._place = True, False, None
             self._join_by = self._next_line = NEVER
-            return [Over(round.succeeded, round.reason)]
+            return [Over(round.succeeded, round.reason, round.requeue)]
         if self._place is not None:
             return self._dismissed(round, self._place)
         if not self._waits or register.heard.get(self.me, 0) < word.count:

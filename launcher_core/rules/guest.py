@@ -135,9 +135,9 @@ class Guest:
         self._waits = False
         self._send(frame("leave", reason=reason[:REASON]))
 
-    def end_job(self, reason: str) -> None:
+    def end_job(self, reason: str, *, requeue: bool = False) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._send(frame("close", reason=reason[:REASON]))
+        self._send(frame("close", reason=reason[:REASON], **({"requeue": True} if requeue else {})))
 
     # --- what happens to the connection -----------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Guest:
             return told
         if kind == "end":
             self.stage, self.join_by, self._next_sign = Stage.ENDED, NEVER, NEVER
-            return Over(**message)
+            return Over(message["succeeded"], message["reason"], bool(message.get("requeue")))
         return None
 
     def _answer(self, challenge: Mapping[str, Any], now: float, nonce: str) -> None:

@@ -126,6 +126,11 @@ def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _flag_or_none(value: Any) -> bool:
+    """A flag that older agents do not know."""
+    return value is None or _flag(value)
+
+
 def _past(value: Any) -> bool:
     return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_count, value)))
 
@@ -166,7 +171,7 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "dismiss": {"round": _whole, "reason": _text, "restart": _flag, "restarts": _count, "max_restarts": _whole},
     "park": {},
     "waiting": {"have": _count, "low": _count, "high": _count, "detail": _text, "seconds_left": _moment, "then": _text},
-    "end": {"succeeded": _flag, "reason": _text},
+    "end": {"succeeded": _flag, "reason": _text, "requeue": _flag_or_none},
     # from an agent
     "hello": {"run_id": _text, "nonce": _text, "proof": _or_none(_text)},
     "join": {"node": _node, "past": _past},
@@ -174,7 +179,7 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "failed": {"round": _whole, "reason": _text, "forgiven": _or_none(_count)},
     "finished": {"round": _whole},
     "leave": {"reason": _text},
-    "close": {"reason": _text},
+    "close": {"reason": _text, "requeue": _flag_or_none},
     # from both
     "ok": {"n": _whole},
 }

@@ -14,8 +14,8 @@ from typing import NamedTuple
 HEADER = "Traceback (most recent call last):"
 _GROUP = "Exception Group "
 _FATAL = "Fatal Python error: "
-_CAUSED = "The above exception was the direct cause of the following exception:"
-_DURING = "During handling of the above exception, another exception occurred:"
+CAUSED = "The above exception was the direct cause of the following exception:"
+DURING = "During handling of the above exception, another exception occurred:"
 _MAX_NOISE = 20
 _MAX_MESSAGE = 60
 
@@ -227,7 +227,7 @@ def _is_type(name: str) -> bool:
 
 def _ends_message(text: str) -> bool:
     return (
-        text.endswith((HEADER, _CAUSED, _DURING))
+        text.endswith((HEADER, CAUSED, DURING))
         or text == '"""'
         or text.startswith((*_ASIDE, _FATAL))
         or _LOG_LINE.match(text) is not None
@@ -300,9 +300,9 @@ def _joined(lines: Sequence[str], before: Block | None, block: Block) -> Block:
     told = [line for line in gap if line.strip()][-3:]
     if block.error is None or before is None or before.error is None:
         return block._replace(aside=block.aside or any(line.startswith(_ASIDE) for line in told))
-    if told and told[-1].endswith((_CAUSED, _DURING)):
-        caused = told[-1].endswith(_CAUSED)
-        between = ("", _CAUSED if caused else _DURING, "")
+    if told and told[-1].endswith((CAUSED, DURING)):
+        caused = told[-1].endswith(CAUSED)
+        between = ("", CAUSED if caused else DURING, "")
         error = block.error._replace(lines=before.error.lines + between + block.error.lines)
         if caused and before.error[:2] == block.error[:2]:
             # The same exception brought over from another process: where it was raised says more.

@@ -65,7 +65,7 @@ class Word(Value):
     """The newest question that this node has seen."""
 
 
-SAYINGS = ("join", "failed", "finished", "leave", "close")
+SAYINGS = ("join", "failed", "finished", "leave", "close", "requeue")
 
 
 def changes_of(word: Word) -> tuple[Change, ...]:
@@ -80,7 +80,7 @@ def changes_of(word: Word) -> tuple[Change, ...]:
         return (finished,)
     if word.say == "leave":
         return (*((finished,) if word.round >= 0 else ()), Leave(id, word.reason))
-    return (Close(word.reason),)
+    return (Close(word.reason, word.say == "requeue"),)
 
 
 def encode(register: Register) -> bytes:

@@ -70,6 +70,8 @@ class Round(Value):
     charged: bool = False
     """Whether the last round ended with a failure that cost a restart."""
     succeeded: bool = False
+    requeue: bool = False
+    """Whether the job, which is OVER, was preempted."""
     reason: str = ""
     """Why the job is OVER, or why the last round ended."""
 
@@ -119,6 +121,7 @@ class Close(Value):
     """Somebody ends the job for everybody."""
 
     reason: str
+    requeue: bool = False
 
 
 class Tick(Value):
@@ -168,6 +171,7 @@ class End(Value):
     reason: str
     refused: bool = False
     """Whether it is only this node that may not take part; the job goes on without it."""
+    requeue: bool = False
 
 
 Outcome = Seat | Dismiss | Park | End
@@ -192,7 +196,7 @@ def apply(
     elif isinstance(change, Finished):
         round = _finished(round, change, told)
     elif isinstance(change, Close):
-        round = _end(round, False, change.reason, told)
+        round = _end(round._replace(requeue=change.requeue), False, change.reason, told)
     if round.phase is Phase.GATHERING:
         round = _gather(round, now, limits, assign, told)
     return round, told
@@ -200,7 +204,7 @@ def apply(
 
 def _late(round: Round, change: Change) -> list[Outcome]:
     if isinstance(change, Join | Resume):
-        return [End(change.node.id, round.succeeded, round.reason)]
+        return [End(change.node.id, round.succeeded, round.reason, requeue=round.requeue)]
     return []
 
 
@@ -302,7 +306,7 @@ def _dismiss(
 
 def _end(round: Round, succeeded: bool, reason: str, told: list[Outcome]) -> Round:
     for node in dict.fromkeys((*round.seated, *round.here)):
-        told.append(End(node.id, succeeded, reason))
+        told.append(End(node.id, succeeded, reason, requeue=round.requeue))
     return round._replace(phase=Phase.OVER, succeeded=succeeded, reason=reason, deadline=None)
 
 

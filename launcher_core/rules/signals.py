@@ -6,7 +6,7 @@ import signal
 
 from launcher_core.errors import UsageError
 
-HANDLE, FORWARD = "--signals-to-handle", "--forward-signals"
+HANDLE, FORWARD, PREEMPT = "--signals-to-handle", "--forward-signals", "--preempt-signal"
 
 _NEVER = {
     "SIGKILL": "cannot be handled by any program",
@@ -23,12 +23,23 @@ def signal_numbers(names: str, flag: str = HANDLE) -> tuple[int, ...]:
 def forwarded_numbers(names: str, handled: str) -> tuple[int, ...]:
     """The signals of --forward-signals. Raises UsageError, also for one of `handled`, which ends the job."""
     numbers = signal_numbers(names, FORWARD)
-    both = sorted({*numbers} & {*signal_numbers(handled)}) if numbers else []
+    _in_one_only(numbers, f"{FORWARD}={names!r}", HANDLE, handled, "on which the job ends")
+    return numbers
+
+
+def preempt_numbers(names: str, handled: str, forwarded: str) -> tuple[int, ...]:
+    """The signals of --preempt-signal. Raises UsageError, also for one that has another meaning already."""
+    numbers = signal_numbers(names, PREEMPT)
+    _in_one_only(numbers, f"{PREEMPT}={names!r}", HANDLE, handled, "on which the job ends")
+    _in_one_only(numbers, f"{PREEMPT}={names!r}", FORWARD, forwarded, "which go on to the workers")
+    return numbers
+
+
+def _in_one_only(numbers: tuple[int, ...], said: str, flag: str, others: str, which: str) -> None:
+    both = sorted({*numbers} & {*signal_numbers(others, flag)}) if numbers else []
     if both:
         name = signal.Signals(both[0]).name
-        what = f"{name} is one of {HANDLE}={handled}, on which the job ends"
-        raise UsageError(f"{FORWARD}={names!r}: {what}; name it in one of the two only")
-    return numbers
+        raise UsageError(f"{said}: {name} is one of {flag}={others}, {which}; name it in one of the two only")
 
 
 def _number(name: str, names: str, flag: str) -> int:

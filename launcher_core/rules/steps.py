@@ -24,6 +24,8 @@ class Alarm(Enum):
 
     LOOK = "look"
     """Workers that are to be stopped have been looked at for as long as that may take."""
+    WARN = "warn"
+    """What is run before the workers are stopped for a preemption has had its time."""
     GRACE = "grace"
     """Workers that were asked to stop have had their time."""
     REAP = "reap"
@@ -86,6 +88,43 @@ class Forwarded(Value):
     """How many workers it is passed on to; filled in by the rules."""
 
 
+class Preempted(Value):
+    """The machine is wanted back."""
+
+    notice: str
+
+
+class Warned(Value):
+    """What was to be run for the preemption has been."""
+
+
+class Wants(Value):
+    """How many seconds more workers ask for, whose grace is over: (local rank, seconds), only of those that do."""
+
+    round: int
+    more: tuple[tuple[int, float], ...] = ()
+
+
+class Remains(Value):
+    """A worker that is still there after SIGKILL."""
+
+    local_rank: int
+    pid: int
+    doing: str
+    """As the kernel says it: "uninterruptible in nfs_wait_bit_killable, system call 0"."""
+    going: bool
+    """Whether the kernel is taking it down."""
+
+
+class Examined(Value):
+    """What is left of workers that were sent SIGKILL."""
+
+    round: int
+    remains: tuple[Remains, ...] = ()
+    leaves: bool = False
+    """Whether they are not waited for any longer; filled in by the rules."""
+
+
 class Looked(Value):
     """What the workers of a round that is to be stopped were doing."""
 
@@ -103,12 +142,12 @@ class Rang(Value):
 
 
 EVENTS = (
-    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Looked, Rang,
-    Stalled,
+    Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Preempted,
+    Warned, Looked, Wants, Examined, Rang, Stalled,
 )  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Looked | Rang | Stalled
+    | Signalled | Forwarded | Preempted | Warned | Looked | Wants | Examined | Rang | Stalled
 )  # fmt: skip
 
 
@@ -135,6 +174,32 @@ class Look(Value):
     local_ranks: tuple[int, ...]
     reason: str
     """Why they are to be stopped."""
+
+
+class Warn(Value):
+    """Run what the user wants to be run before a preempted job is stopped, and answer with Warned."""
+
+    notice: str
+
+
+class Requeue(Value):
+    """Tell the meeting that the job is preempted, here and everywhere."""
+
+    notice: str
+
+
+class AskMore(Value):
+    """See whether these workers ask for more time, and answer with Wants."""
+
+    round: int
+    local_ranks: tuple[int, ...]
+
+
+class Examine(Value):
+    """See why these workers are still there, and answer with Examined."""
+
+    round: int
+    local_ranks: tuple[int, ...]
 
 
 class Kill(Value):
@@ -193,4 +258,7 @@ class Say(Value):
     about: Any
 
 
-Effect = Join | Start | Look | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellFinished | Leave | Say
+Effect = (
+    Join | Start | Look | Warn | Requeue | AskMore | Examine | Kill | Pass | Sweep | Arm | Disarm
+    | TellFailed | TellFinished | Leave | Say
+)  # fmt: skip

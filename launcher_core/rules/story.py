@@ -11,7 +11,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from launcher_core.rules.blame import Failed, is_echo, seconds_text
+from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
+from launcher_core.rules.native_error import native_error
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
 
 TRACEBACK_LINES = 20
@@ -70,6 +71,8 @@ class Case(NamedTuple):
     """Why the workers were given up, where a watch did that."""
     stacks: Sequence[str] = ()
     """What those that still ran were doing, a line for each place, and the file that has all of it."""
+    stuck: str = ""
+    """Who did not end after SIGKILL, and what the kernel says of it."""
 
     @property
     def blamed(self) -> Failed:
@@ -98,12 +101,12 @@ def report(
     report_lines: int = 20,
     refusal: str = "",
     stacks: Sequence[str] = (),
+    stuck: str = "",
 ) -> str:
     """The report as lines joined by newlines, none at the end.
 
     `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
-    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out; `stacks` say
-    what the others were doing.
+    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
     """
     failed = failures[root]
     others = [other for position, other in enumerate(failures) if position != root]
@@ -119,13 +122,13 @@ def report(
         *_grid("also", _also(failed, [other for other in others if not other.stopped])),
         *_stopped([other for other in others if other.stopped]),
         *_grid("stacks", stacks),
+        *_grid("stuck", [f"{stuck}; it is left behind"] if stuck else []),
         *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
     ]
-    shown = _told(failed.error) if failed.error else ()
     parts = [
         [title(name, failed, hostname)],
         facts,
-        _block("traceback", _fitted(shown)),
+        _block("traceback", _fitted(_told(failed.error) if failed.error else ())),
         _block("end of its stderr", _stderr(failed, report_lines)),
         ends,
     ]
@@ -152,7 +155,7 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 def title(name: str, failed: Failed, hostname: str) -> str:
     """What happened, in one line."""
-    if failed.stopped:
+    if failed.stopped and not had_raised(failed):
         what = "was stopped by the launcher"
     elif failed.error and failed.error.type != CRASH:
         what = f"raised {failed.error.type}"
@@ -171,7 +174,8 @@ def cause(failed: Failed) -> list[str]:
     if failed.message:
         return _first_lines(failed.message)
     if failed.exit_code < 0:
-        return [_signal_hint(failed)]
+        words = native_error(failed.stderr) if failed.exit_code == -signal.SIGABRT else ""
+        return [_signal_hint(failed), *([words] if words else [])]
     return [f"exit code {failed.exit_code}: {_exit_hint(failed)}"]
 
 

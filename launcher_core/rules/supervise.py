@@ -15,7 +15,25 @@ from typing import Any
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
-from launcher_core.rules.ending import follow, keep_look, kill, look, looked, signal_again, stop, stopped, time_is_up
+from launcher_core.rules.ending import (
+    examined,
+    follow,
+    keep_look,
+    kill,
+    look,
+    looked,
+    noticed,
+    preempt,
+    signal_again,
+    stop,
+    stopped,
+    time_is_up,
+    told,
+    trouble,
+    wants,
+    warned,
+    worker_stopped,
+)
 from launcher_core.rules.steps import (
     EVENTS,
     AgentEvent,
@@ -23,6 +41,7 @@ from launcher_core.rules.steps import (
     Arm,
     Disarm,
     Effect,
+    Examined,
     Exited,
     Forwarded,
     Hung,
@@ -30,7 +49,9 @@ from launcher_core.rules.steps import (
     Leave,
     Looked,
     Pass,
+    Preempted,
     Rang,
+    Remains,
     Say,
     Signalled,
     Stalled,
@@ -40,6 +61,8 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
+    Wants,
+    Warned,
 )
 
 
@@ -48,7 +71,12 @@ class Patience(Value):
 
     look: float = 2.0
     grace: float = 30.0
-    reap: float = 30.0
+    most: float = 300.0
+    """For workers that ask for more than the grace."""
+    reap: float = 1.5
+    """For workers to be gone after SIGKILL."""
+    linger: float = 10.0
+    """For those that are not, if the job is to go on, or the kernel is taking them down."""
     barrier: float = 300.0
 
 
@@ -70,7 +98,13 @@ class Agent(Value):
     error: Exception | None = None
     held: Alarm | None = None
     """Until when workers that are to be stopped are not asked to, because something has to be done before."""
+    asked: bool = False
+    """Whether they were."""
+    given: float = 0.0
+    """The seconds that they were given for that so far."""
     killed: bool = False
+    remains: tuple[Remains, ...] = ()
+    """What was left of the workers for long after that."""
     seen: Looked | None = None
     """What they were doing when it was decided to stop them."""
 
@@ -127,7 +161,9 @@ def _start(agent: Agent, event: Formed) -> Step:
         hung_ranks=(),
         verdict=None,
         held=None,
+        asked=False,
         killed=False,
+        remains=(),
         seen=None,
     )
     return fresh, (Start(event.place),)
@@ -143,11 +179,6 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
         return agent, ()
     finish = (Sweep(), Arm(Alarm.BARRIER, agent.patience.barrier), TellFinished(agent.round))
     return agent._replace(state=State.FINISHING), finish
-
-
-def _worker_stopped(agent: Agent, event: Exited) -> Step:
-    agent = agent._replace(live=agent.live - {event.exit.local_rank}, exits=(*agent.exits, event.exit))
-    return (agent, ()) if agent.live else stopped(agent)
 
 
 def _hung(agent: Agent, event: Hung) -> Step:
@@ -168,22 +199,19 @@ def _start_failed(agent: Agent, event: StartFailed) -> Step:
 def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     agent = agent._replace(verdict=event)
     failed = event.restart if isinstance(event, Regroup) else not event.succeeded
     return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
-
-
-def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
-    if isinstance(event, Regroup) and event.round != agent.round:
-        return agent, ()
-    follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
-    return agent._replace(verdict=event), (Say(event),) if follows else ()
 
 
 def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     """AWAITING and FINISHING: no worker is alive, the verdict can be followed at once."""
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
+    if isinstance(event, Over) and event.requeue:
+        return preempt(agent, event.reason, Say(event))
     said = (Say(event),) if isinstance(event, Regroup) else ()
     agent, effects = follow(agent._replace(verdict=event))
     return agent, (Disarm(), *said, *effects)
@@ -194,6 +222,8 @@ def _cut_in_running(agent: Agent, event: Cut) -> Step:
 
 
 def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
+    if not agent.live:  # what is run before a preempted job ends goes on
+        return agent, (Say(event),)
     verdict = agent.verdict if isinstance(agent.verdict, Over) else _rejoin(agent, event)
     return kill(agent._replace(verdict=verdict), Say(event))
 
@@ -208,15 +238,13 @@ def _rejoin(agent: Agent, event: Cut) -> Regroup:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
+    if event.requeue:
+        return preempt(agent, event.reason, Say(event))
     return agent._replace(state=State.DONE, verdict=event), ()
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
     return stop(agent._replace(error=event.error), SIGTERM, Say(event))
-
-
-def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
-    return agent._replace(error=agent.error or event.error), ()
 
 
 def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
@@ -274,6 +302,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: noticed,
+        Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _alarm_before_start,
     },
@@ -291,23 +323,31 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
+        Preempted: noticed,
+        Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _ignore,
     },
     State.STOPPING: {
         Formed: _ignore,
-        Regroup: _told_in_stopping,
+        Regroup: told,
         Cut: _cut_in_stopping,
-        Over: _told_in_stopping,
+        Over: told,
         Waiting: _ignore,
         Notice: _show,
-        Trouble: _trouble_in_stopping,
-        Exited: _worker_stopped,
+        Trouble: trouble,
+        Exited: worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
         Stalled: _stalled,
         Signalled: signal_again,
         Forwarded: _pass_on,
+        Preempted: noticed,
+        Warned: warned,
+        Wants: wants,
+        Examined: examined,
         Looked: looked,
         Rang: time_is_up,
     },
@@ -325,6 +365,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: noticed,
+        Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: keep_look,
         Rang: _ignore,
     },
@@ -342,6 +386,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
+        Preempted: noticed,
+        Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },

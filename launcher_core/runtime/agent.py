@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,21 +14,20 @@ from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.model.settings import LaunchConfig
+from launcher_core.model.settings import MOST, LaunchConfig
 from launcher_core.rules import steps
-from launcher_core.rules.lines import prefix
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
 from launcher_core.rules.steps import Alarm, Exited, Stalled, StartFailed, State
 from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
-from launcher_core.rules.worker_env import Group as Common
-from launcher_core.rules.worker_env import without_secrets, worker_env
 from launcher_core.runtime import system
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group
+from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
+from launcher_core.runtime.surroundings import environments, prefixes
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
 from launcher_core.runtime.watching import Late, StartedGroup, Watching
@@ -37,7 +35,6 @@ from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
     from launcher_core.rules.numa import Binding
-    from launcher_core.runtime.looking import Looking
     from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
@@ -58,6 +55,7 @@ class Parts(NamedTuple):
     admit: Callable[[Node, int], str | None] = lambda node, round: None
     judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
     extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
+    preempted: Callable[[str, float], list[str]] = lambda notice, seconds: []
     bindings: tuple[Binding, ...] = ()
     """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
     late_watch: Late | None = None
@@ -102,7 +100,8 @@ class LocalAgent:
         cpus = [binding.cpus for binding in parts.bindings]
         self._group = Group(parts.starter, self._warden, self._output, parts.logs, config.stdin, filters, cpus)
         grace = 30.0 if config.shutdown_timeout is None else config.shutdown_timeout
-        patience = Patience(grace=grace, barrier=config.exit_barrier_timeout)
+        most = MOST * grace if config.max_shutdown_timeout is None else config.max_shutdown_timeout
+        patience = Patience(grace=grace, most=most, barrier=config.exit_barrier_timeout)
         self._agent = Agent(config.nproc_per_node, patience)
         self._failures: dict[int, ProcessFailure] = {}
         self._workers: tuple[Worker, ...] = ()
@@ -111,14 +110,14 @@ class LocalAgent:
         self._waiting: Waiting | None = None
         self._ledger = Ledger(config.retry)
         self._refusal = ""
-        self._looking: Looking | None = None
+        self._last = LastHands(self._group, self._loop.post)
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
-    def run(self, signums: Iterable[int], forwarded: Iterable[int] = ()) -> Ending:
+    def run(self, signums: Iterable[int], forwarded: Iterable[int] = (), preempting: Iterable[int] = ()) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind.
 
-        `signums` end the job, `forwarded` are for the workers.
+        `signums` end the job, `forwarded` are for the workers, `preempting` say that it is preempted.
         """
         with ExitStack() as closing:
             for close in (self._loop.close, self._warden.close, self._close_output):
@@ -126,11 +125,16 @@ class LocalAgent:
             closing.callback(self._let_go, self._parts.starter.close)
             closing.callback(self._let_go, self._parts.meeting.close)
             # From here on outwards no worker is left: a signal means again what it means to this process.
-            with Signals(signums, self._loop, forwarded):
+            with Signals(signums, self._loop, forwarded, preempting):
                 try:
+                    if self._config.preempt_file:
+                        from launcher_core.runtime.preempting import PreemptFile
+
+                        closing.callback(PreemptFile(self._config.preempt_file, self._loop.post).close)
                     self._supervise()
                 finally:
                     self._door.close()
+                    self._last.close()
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
@@ -225,23 +229,9 @@ class LocalAgent:
         self._workers = workers(place, self._config.nproc_per_node)
         self._failures = {}
         try:
-            inherited = without_secrets({**os.environ, **self._config.worker_env})
-            common = Common(
-                self._config.nproc_per_node,
-                self._config.role,
-                self._config.run_id,
-                self._config.max_restarts,
-                self._config.virtual_local_rank,
-            )
-            envs = {
-                one.local_rank: {
-                    **worker_env(one, place, common, inherited),
-                    **self._parts.extra_env(one, place),
-                }
-                for one in self._workers
-            }
-            prefixes = {one.local_rank: self._prefix(one) for one in self._workers}
-            self._group.start(self._command, self._workers, envs, inherited, prefixes)
+            inherited, envs = environments(self._config, self._workers, place, self._parts.extra_env)
+            shown = prefixes(self._config, self._workers, self._node.name)
+            self._group.start(self._command, self._workers, envs, inherited, shown)
         except LauncherError as error:
             self._loop.post(StartFailed(error))
             return
@@ -253,15 +243,6 @@ class LocalAgent:
         self._diary.started(self._workers, self._group.pids)
         scene = StartedGroup(place, self._workers, self._group.dest, self._output, self._loop.post)
         self._watching.start(scene, self._group.pids)
-
-    def _prefix(self, worker: Worker) -> bytes:
-        names = {
-            "role_name": self._config.role,
-            "rank": worker.rank,
-            "local_rank": worker.local_rank,
-            "hostname": self._node.name,
-        }
-        return prefix(self._config.log_line_prefix_template, names)
 
     def _ended(self, local: int, fd: int) -> Exited | None:
         """How a worker ended; None as long as a debugger that is attached to it keeps that to itself."""
@@ -276,17 +257,24 @@ class LocalAgent:
         return Exited(exit)
 
     def _look(self, effect: steps.Look) -> None:
-        from launcher_core.runtime.looking import Looking, folder_of
+        self._last.look(effect, self._agent, keeps_files=bool(self._parts.logs.root_log_dir))
 
-        base = self._agent.place.base_rank if self._agent.place else 0
-        pids = {base + local: self._group.pids[local] for local in effect.local_ranks}
-        folder = folder_of(self._group.dest) if self._parts.logs.root_log_dir else ""
-        self._looking = Looking(effect, pids, folder, self._agent.patience.look)
-        self._looking.begin(self._loop.post)
+    def _warn(self, effect: steps.Warn) -> None:
+        what = (self._parts.preempted, self._config.on_preempt, self._warden.mark)
+        self._last.warn(effect.notice, what, self._agent.patience.grace)
+
+    def _ask_more(self, effect: steps.AskMore) -> None:
+        self._last.ask_more(effect)
+
+    def _examine(self, effect: steps.Examine) -> None:
+        self._last.examine(effect)
+
+    def _requeue(self, effect: steps.Requeue) -> None:
+        meeting = self._parts.meeting
+        getattr(meeting, "requeue", meeting.abandon)(f"{effect.notice} on {self._node.name}")
 
     def _kill(self, effect: steps.Kill) -> None:
-        if self._looking is not None:
-            self._looking.hurry()
+        self._last.hurry()
         self._group.kill(effect.signum, effect.local_ranks)
 
     def _pass(self, effect: steps.Pass) -> None:
@@ -295,15 +283,13 @@ class LocalAgent:
     def _sweep(self, effect: steps.Sweep) -> None:
         self._stop_watching()
         for exit in self._agent.exits:
-            if exit.code != 0:
+            if exit.code != 0 or exit.local_rank in self._agent.hung_ranks:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
 
     def _stop_watching(self) -> None:
-        if self._looking is not None:
-            self._looking.close()
-            self._looking = None
+        self._last.close()
         self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
@@ -377,6 +363,10 @@ class LocalAgent:
         steps.Join: _join,
         steps.Start: _start,
         steps.Look: _look,
+        steps.Warn: _warn,
+        steps.Requeue: _requeue,
+        steps.AskMore: _ask_more,
+        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

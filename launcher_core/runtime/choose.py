@@ -206,8 +206,9 @@ def late_watch(config: LaunchConfig, plugins: Plugins) -> Late | None:
     return Late(lambda: watches([plugins.choose(POLICY_GROUP, OWN_WATCH)], config), first)
 
 
-def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:
-    """The policies as three functions: who may join, whether to restart, what else a worker's environment holds."""
+def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any, Any]:
+    """The policies as functions: who may join, whether to restart, what else a worker's environment holds, and what is
+    done before a preempted job is stopped (returns what went wrong)."""
 
     def admit(node: Node, round: int) -> str | None:
         answers = (one.ask("launcher_admit", node=node, round=round) for one in policies)
@@ -223,4 +224,13 @@ def policy_calls(policies: Sequence[Plugin]) -> tuple[Any, Any, Any]:
             env.update(one.ask("launcher_worker_env", worker=worker, place=place) or {})
         return env
 
-    return admit, judge, extra_env
+    def preempted(notice: str, seconds: float) -> list[str]:
+        faults = []
+        for one in policies:
+            try:
+                one.ask("launcher_preempted", notice=notice, seconds=seconds)
+            except Exception as error:
+                faults.append(f"launcher_preempted of {one.found} failed: {type(error).__name__}: {error}")
+        return faults
+
+    return admit, judge, extra_env, preempted

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from launcher_core.errors import LauncherError, RendezvousConnectionError, RendezvousTimeoutError, UsageError
+from launcher_core.errors import EndpointError, LauncherError, RendezvousConnectionError, RendezvousTimeoutError
 from launcher_core.model.news import Formed, News, Notice, Trouble, Waiting
 from launcher_core.rules.guest import GIVES_UP, Guest, Stage, Where
 from launcher_core.runtime.alarms import LONGEST_SLEEP
@@ -137,7 +137,7 @@ class Conversation:
 
     def _check_patience(self, now: float, tried: OSError) -> None:
         if now >= self._give_up:
-            kind = UsageError if isinstance(tried, socket.gaierror) else RendezvousTimeoutError
+            kind = EndpointError if isinstance(tried, socket.gaierror) else RendezvousTimeoutError
             raise kind(self._unreachable(tried))
 
     def _unreachable(self, tried: OSError) -> str:

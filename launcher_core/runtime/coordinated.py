@@ -127,6 +127,10 @@ class CoordinatedMeeting:
         """End the job as failed; the answer is Over."""
         self._ask(lambda guest, now: guest.end_job(reason))
 
+    def requeue(self, reason: str) -> None:
+        """End the job as preempted; the answer is Over."""
+        self._ask(lambda guest, now: guest.end_job(reason, requeue=True))
+
     def close(self) -> None:
         """Release everything. The host stays until the others were told, at most close_timeout seconds."""
         if self._conversation is not None:

@@ -319,7 +319,8 @@ class AgentSession:
         elif isinstance(outcome, End) and outcome.refused:
             self.refuse(outcome.reason)
         elif isinstance(outcome, End):
-            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason))
+            requeue = {"requeue": True} if outcome.requeue else {}
+            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason, **requeue))
 
     def send(self, data: bytes) -> None:
         """Send what is the same for many."""
@@ -347,7 +348,7 @@ class AgentSession:
             self.silent = False
             self.drop(message["reason"][:REASON])
         elif kind == "close":
-            self._coordinator.change(rounds.Close(message["reason"][:REASON]))
+            self._coordinator.change(rounds.Close(message["reason"][:REASON], bool(message.get("requeue"))))
         elif kind in ("failed", "finished") and self.node is not None:
             self._report(kind, self.node.id, message)
         else:

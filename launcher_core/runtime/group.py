@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from signal import SIGKILL, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import Any
 
@@ -108,16 +108,21 @@ class Group:
         return WorkerExit(local, child.pid, child.exit_code(), time(), local in self._asked_to_stop)
 
     def kill(self, signum: int, local_ranks: Sequence[int]) -> None:
-        """Signal the process groups of these workers; those that had ended by then ended by themselves."""
+        """Signal the process groups of these workers; those that had ended by then ended by themselves.
+
+        What workers that have ended left in their groups is asked and killed with the others.
+        """
         for local in local_ranks:
             child = self._children[local]
             if not system.wait_readable(child.fd, 0):
                 self._asked_to_stop.add(local)
             system.kill_group(child.pid, signum)
+            if signum == SIGTERM:
+                system.kill_group(child.pid, SIGCONT)  # one that is stopped would not hear of it
         if signum not in (SIGKILL, SIGTERM) or not local_ranks:
             return
         for local, child in self._children.items():
-            if local not in local_ranks:
+            if local not in local_ranks and system.wait_readable(child.fd, 0):
                 system.kill_group(child.pid, signum)
 
     def pass_on(self, signum: int, local_ranks: Sequence[int]) -> None:

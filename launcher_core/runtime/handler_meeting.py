@@ -83,6 +83,11 @@ class HandlerMeeting:
         self._orders.put(self._handler.set_closed)
         self._tell(Over(False, reason))
 
+    def requeue(self, reason: str) -> None:
+        """End the job as preempted. A handler has no word for it: the other nodes only learn that it is closed."""
+        self._orders.put(self._handler.set_closed)
+        self._tell(Over(False, reason, True))
+
     def leave(self, reason: str) -> None:
         """Go away without closing the job for the others."""
         self._left = True

@@ -10,6 +10,8 @@ import ctypes
 import os
 
 _IN_MODIFY = 0x2
+APPEARED = 0x4 | 0x8 | 0x80 | 0x100
+"""In a directory: attributes changed, closed after writing, moved to here, created."""
 _EVENT_INTS = 4  # wd, mask, cookie, length of the name; a watched file's events have no name
 _MANY_EVENTS = 256 * 1024  # bytes: as many events as the kernel keeps
 
@@ -25,12 +27,15 @@ class Inotify:
             raise OSError("this system has no inotify") from error
         self.fd: int = _checked(create(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
 
-    def watch(self, path: str) -> int:
-        """Watch a file; the number that `changed` will name it by, the same one for the same file."""
-        return _checked(self._libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(_IN_MODIFY)), path)
+    def watch(self, path: str, mask: int = _IN_MODIFY) -> int:
+        """Watch a file, or a directory; the number that `changed` will name it by, the same one for the same file."""
+        return _checked(self._libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(mask)), path)
 
     def changed(self) -> set[int]:
-        """The numbers of files written to since the last call; -1 among them when some were missed."""
+        """The numbers of files written to since the last call; -1 among them when some were missed.
+
+        Of a directory's events, which have names, the numbers mean nothing.
+        """
         try:
             events = os.read(self.fd, _MANY_EVENTS)
         except BlockingIOError:

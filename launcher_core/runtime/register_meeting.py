@@ -116,6 +116,10 @@ class RegisterMeeting:
         """End the job as failed."""
         self._orders.put(lambda: self._clerk.end_job(reason))
 
+    def requeue(self, reason: str) -> None:
+        """End the job as preempted."""
+        self._orders.put(lambda: self._clerk.end_job(reason, requeue=True))
+
     def leave(self, reason: str) -> None:
         """Go away; the job may go on without this node."""
         self._orders.put(lambda: self._clerk.leave(reason))

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from launcher_core.errors import UsageError
-from launcher_core.rules.steps import Forwarded, Signalled
+from launcher_core.rules.steps import Forwarded, Preempted, Signalled
 from launcher_core.runtime import system
 from launcher_core.runtime.loop import Loop
 
@@ -23,19 +23,23 @@ from launcher_core.runtime.loop import Loop
 class Signals:
     """A context in which the given signals become Signalled events of the loop, even where they were blocked.
 
-    Those of `forwarded` become Forwarded events in the same way.
+    Those of `forwarded` become Forwarded events in the same way, those of `preempting` Preempted events.
     One that comes too late to be heard by the loop is raised again when it means to this process what it did before;
     of several each is, once.
-    An ignored SIGHUP stays ignored unless it is to be forwarded, that is what nohup is for. An ignored SIGCHLD does
-    not: the kernel would forget how workers ended. Entering raises UsageError where that cannot be changed.
+    An ignored SIGHUP stays ignored unless it is among the last two, that is what nohup is for. An ignored SIGCHLD
+    does not: the kernel would forget how workers ended. Entering raises UsageError where that cannot be changed.
     The KeyboardInterrupt of a SIGINT that is not among them is raised by the loop's wait, and nowhere else: in the
     midst of a start it would lose the worker that was just started.
     """
 
-    def __init__(self, signums: Iterable[int], loop: Loop, forwarded: Iterable[int] = ()) -> None:
+    def __init__(
+        self, signums: Iterable[int], loop: Loop, forwarded: Iterable[int] = (), preempting: Iterable[int] = ()
+    ) -> None:
         self._signums = frozenset(signums)
         self._forwarded = frozenset(forwarded)
-        self._handled = {*self._signums, *self._forwarded}
+        self._preempting = frozenset(preempting)
+        self._wanted = self._forwarded | self._preempting
+        self._handled = {*self._signums, *self._wanted}
         self._loop = loop
         self._before: dict[int, Any] = {}
         self._blocked: set[Any] | None = None
@@ -50,13 +54,13 @@ class Signals:
         before = signal.getsignal(signal.SIGCHLD)
         if system.keep_exit_statuses():
             self._before[signal.SIGCHLD] = before
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and signal.SIGHUP not in self._forwarded:
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and signal.SIGHUP not in self._wanted:
             self._handled.discard(signal.SIGHUP)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._handled.add(signal.SIGINT)
         for signum in self._handled:
             self._before[signum] = signal.signal(signum, _nothing)
-        self._blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signums | self._forwarded)
+        self._blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signums | self._wanted)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,11 +80,13 @@ class Signals:
                 self._pass_on(signum)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)  # all are heard, even if the handler of one raises
 
-    def _event(self, byte: int) -> Signalled | Forwarded | None:
+    def _event(self, byte: int) -> Signalled | Forwarded | Preempted | None:
         if byte in self._signums:
             return Signalled(byte)
         if byte in self._forwarded:
             return Forwarded(byte)
+        if byte in self._preempting:
+            return Preempted(f"{signal.Signals(byte).name} came (--preempt-signal)")
         if byte in self._handled:
             raise KeyboardInterrupt
         self._pass_on(byte)

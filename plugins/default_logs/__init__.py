@@ -6,6 +6,7 @@ every path is absolute, so that a worker may change its directory.  README.md dr
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
@@ -236,7 +237,8 @@ def _obstacle(path: str) -> str:
     if not os.path.isdir(here):
         return "it is not a directory" if here == path else f"{here!r} is not a directory"
     if not os.access(here, os.W_OK | os.X_OK):
-        return "it cannot be written" if here == path else f"{here!r} cannot be written"
+        reason = "it cannot be written" if here == path else f"{here!r} cannot be written"
+        return f"{reason} ({os.strerror(errno.EROFS)})" if os.statvfs(here).f_flag & os.ST_RDONLY else reason
     try:
         os.rmdir(_make_unique(here, ".launcher_"))  # access() tells root that it may write anywhere, even in /proc
     except OSError as error:

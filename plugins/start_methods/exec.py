@@ -79,9 +79,22 @@ def explained(error: OSError, program: str) -> OSError:
     return _error(type(error), number, f"cannot start {program}: {reason}")
 
 
+def _missing_interpreter(program: str) -> str:
+    """What is said of a program that is there, when the kernel finds no such file."""
+    try:
+        with open(program, "rb") as file:
+            line = file.readline(256)
+    except OSError:
+        line = b""
+    words = line.removeprefix(b"#!").split(maxsplit=1) if line.startswith(b"#!") else []
+    if words:
+        return f"its interpreter (its #! line) does not exist: {os.fsdecode(words[0])}"
+    return "it names an interpreter (its #! line, or its ELF loader) that does not exist"
+
+
 def _reason(number: int, program: str) -> str:
     if number == errno.ENOENT and os.path.exists(program):
-        return "it names an interpreter (its #! line, or its ELF loader) that does not exist"
+        return _missing_interpreter(program)
     if number == errno.EACCES and os.path.isdir(program):
         return "it is a directory"
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,6 +183,18 @@ def test_launcher_judge(code: int, attempts: int, launcher: Launcher, script: Sc
     done = launcher.run("--policy=example", "--max-restarts=2", script(f"print('tried', flush=True)\nsys.exit({code})"))
 
     assert (done.code, done.out) == (1, "tried\n" * attempts)
+
+
+def test_launcher_preempted(launcher: Launcher, script: Script, example: Example) -> None:
+    example("policies", "launcher_preempted")
+    running = launcher.start(
+        "--policy=example", "--preempt-signal=USR1", script("os.write(1, b'up\\n'); time.sleep(60)")
+    )
+    until(lambda: running.out == "up\n", "the worker is up")
+    running.signal(signal.SIGUSR1)
+
+    assert running.wait().code == 75
+    assert (launcher.tmp / "save-now").read_text() == "SIGUSR1 came (--preempt-signal)"
 
 
 def test_launcher_worker_env(launcher: Launcher, script: Script, example: Example) -> None:

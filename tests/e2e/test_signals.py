@@ -55,6 +55,17 @@ def test_workers_get_the_signal_that_the_launcher_gets(launcher: Launcher, got: 
     assert " FAILED: " not in result.err
 
 
+def test_a_worker_that_is_stopped_ends_too_and_nobody_waits_for_its_grace(launcher: Launcher, got: Path) -> None:
+    running = launcher.start("--nproc-per-node=2", COUNT, got, "exit")
+    all_there(got)
+    for pid in launcher.leftovers():
+        if b"count_signals" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGSTOP)
+    running.signal(signal.SIGTERM)
+    assert running.wait(10).code == 128 + signal.SIGTERM
+    assert heard(got) == ["SIGTERM\n"] * 2
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_workers_of_every_start_method_get_it_once(launcher: Launcher, got: Path, method: str) -> None:
     running = launcher.start(*by(method), "--nproc-per-node=2", "--shutdown-timeout=0.3", COUNT, got, "stay")

@@ -110,7 +110,7 @@ def test_a_policy_without_any_policy_hook_is_refused(refused: Callable[[str, str
     expected = (
         "launcher: error: --policy=hookless: the plugin of faulty-launcher-plugin 0.3 implements no policy hook; it "
         "implements no hook at all; there are launcher_admit, launcher_assign_ranks, launcher_judge, "
-        "launcher_worker_env, launcher_make_watch\n"
+        "launcher_preempted, launcher_worker_env, launcher_make_watch\n"
     )
 
     assert refused("policies", "hookless") == (2, expected)

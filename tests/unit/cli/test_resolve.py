@@ -79,6 +79,7 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
         "forward_signals": "", "retry": Retry(), "status_line": "auto", "hang_timeout": 300.0, "hang_action": "report",
         "hang_pattern": "", "progress_pattern": "",
+        "preempt_signal": "", "preempt_file": "", "on_preempt": "", "max_shutdown_timeout": 300.0,
     }  # fmt: skip
 
 
@@ -94,7 +95,8 @@ def test_every_flag_arrives() -> None:
         "--exit-barrier-timeout=7.5", "--policy=a, b", "--stdin=none", "--report-lines=0",
         "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
         "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure",
-        "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop",
+        "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop", "--preempt-signal=xcpu",
+        "--preempt-file=/tmp/notice", "--on-preempt=sync", "--max-shutdown-timeout=8",
         "--hang-pattern=NCCL WARN.*timeout", "--progress-pattern=^step", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
@@ -114,6 +116,7 @@ def test_every_flag_arrives() -> None:
         "forward_signals": "SIGUSR2,SIGHUP", "retry": Retry(2.0, 60.0, 600.0, 10.0, True),
         "status_line": "off", "hang_timeout": 2.5, "hang_action": "stop",
         "hang_pattern": "NCCL WARN.*timeout", "progress_pattern": "^step",
+        "preempt_signal": "SIGXCPU", "preempt_file": "/tmp/notice", "on_preempt": "sync", "max_shutdown_timeout": 8.0,
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from launcher_core.cli.options import OPTIONS
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "plugins").glob("*/README.md"))]
 NOT_OPTIONS = {
-    "README.md": {"--mo"},  # a script's own
+    "README.md": {"--mo", "--signal"},  # a script's own, and Slurm's
     "docs/differences.md": {"--nproc"},  # an abbreviation
     "docs/backend_tutorial.md": {"--no-header"},  # pytest's
     "docs/performance.md": {"--only", "--rounds", "--nodes", "--silence"},  # the benches'

@@ -338,7 +338,8 @@ def test_an_error_of_the_launchers_own_kind_passes_as_it_is(choose: Choose) -> N
         ("@hookimpl\ndef launcher_zzz():\n    pass\n",
          "implements launcher_zzz, which is no hook; there are launcher_declare, launcher_make_rendezvous, "
          "launcher_make_store, launcher_make_logs_specs, launcher_make_starter, launcher_make_recorder, "
-         "launcher_admit, launcher_assign_ranks, launcher_judge, launcher_worker_env, launcher_make_watch"),
+         "launcher_admit, launcher_assign_ranks, launcher_judge, launcher_preempted, launcher_worker_env, "
+         "launcher_make_watch"),
         ("@hookimpl\ndef launcher_make_recorder(path, log_dir, mode):\n    pass\n",
          "takes 'path' and 'mode' in launcher_make_recorder, which has no such argument: "
          "launcher_make_recorder(argument: str | None, log_dir: str | None) -> Recorder"),

@@ -78,7 +78,7 @@ def test_a_workers_failure_has_a_class(failure: Failed, name: str) -> None:
         (errors.RendezvousTimeoutError("nobody came"), "failed", 1, "rendezvous_failed"),
         (errors.StartError("no such program"), "failed", 1, "start_failed"),
         (errors.UsageError("no such function"), "failed", 2, "start_failed"),
-        (errors.StuckError((1, 2)), "failed", 1, "stuck"),
+        (errors.StuckError((1, 2)), "failed", 75, "stuck"),
         (errors.LauncherError("a value that cannot be read"), "failed", 1, "launcher"),
         (RuntimeError("a defect"), "failed", 1, "launcher"),
     ],

@@ -14,6 +14,21 @@ from launcher_core.worker.failure import ProcessFailure
 TEXTS = Path(__file__).parent / "stderr"
 RESET = PythonError("ConnectionResetError", "[Errno 104] Connection reset by peer")
 BAD = PythonError("ValueError", "bad batch 2")
+FROM_RESET = (
+    "Traceback (most recent call last):",
+    "ConnectionResetError: [Errno 104] Connection reset by peer",
+    "",
+    "The above exception was the direct cause of the following exception:",
+    "",
+    "Traceback (most recent call last):",
+    "RuntimeError: step 12",
+)
+CATCHES_RESETS = (
+    "Traceback (most recent call last):",
+    '  File "train.py", line 3, in step',
+    "    except ConnectionResetError:",
+    "ValueError: bad",
+)
 
 
 def stderr(name: str) -> str:
@@ -76,13 +91,27 @@ def test_a_lost_connection_long_before_another_failure_is_the_root() -> None:
     )
 
 
-def test_when_only_connections_were_lost_the_one_stopped_with_an_exception_is_named() -> None:
+def test_when_only_connections_were_lost_the_one_stopped_with_an_exception_is_the_root() -> None:
     victim = failed(0, 5.2, -15, stopped=True, error=BAD)
     assert choose_root([victim, failed(1, 5.0, error=RESET)]) == Root(
-        1,
+        0, "rank 1 failed first, but of a lost connection; rank 0 had raised, and was stopped before its end"
+    )
+
+
+def test_of_several_that_were_stopped_with_an_exception_none_is_the_root() -> None:
+    """They may have raised because they were told to stop."""
+    told = [failed(rank, 5.2, stopped=True, error=BAD) for rank in (0, 2)]
+    assert choose_root([*told, failed(1, 5.0, error=RESET)]) == Root(
+        2,
         "rank 1 is the only worker that failed by itself; the launcher stopped the others; rank 0 had "
         "printed 'ValueError: bad batch 2' when the launcher stopped it",
     )
+
+
+@pytest.mark.parametrize("error", [RESET, PythonError("SignalException", "15"), PythonError("KeyboardInterrupt", "")])
+def test_one_that_raised_because_it_was_stopped_or_lost_a_connection_too_is_not_the_root(error: PythonError) -> None:
+    told = failed(0, 5.2, stopped=True, error=error)
+    assert choose_root([told, failed(1, 5.0, error=RESET)]).position == 1
 
 
 def test_when_all_were_stopped_the_first_to_end_is_shown() -> None:
@@ -103,6 +132,14 @@ def test_no_failure_at_all_is_refused() -> None:
         (failed(0, 1.0, stderr="rank 3: Connection refused, giving up\n"), True),
         (failed(0, 1.0, message="RuntimeError: Connection closed by peer [10.0.0.1]:4711"), True),
         (failed(0, 1.0, -6, stderr="NCCL error: ncclRemoteError: remote process exited\n"), True),
+        (failed(0, 1.0, error=PythonError("TimeoutError", "timed out")), True),
+        (failed(0, 1.0, error=PythonError("RuntimeError", "[x.cc:78] Timed out waiting 1800000ms for recv")), True),
+        (failed(0, 1.0, error=PythonError("EOFError", "")), True),
+        (failed(0, 1.0, error=PythonError("RuntimeError", "unexpected end of stream")), True),
+        (failed(0, 1.0, error=PythonError("RuntimeError", "step 12", lines=FROM_RESET)), True),
+        (failed(0, 1.0, error=PythonError("EOFError", "Ran out of input")), False),
+        (failed(0, 1.0, error=PythonError("TimeoutError", "no answer from the feature store")), False),
+        (failed(0, 1.0, error=PythonError("ValueError", "bad", lines=CATCHES_RESETS)), False),
         (failed(0, 1.0, -9, stderr="warning: Connection refused, trying again\n"), False),
         (failed(0, 1.0, -11, stderr="Connection reset by peer\n"), False),
         (failed(0, 1.0, error=BAD, stderr="Connection refused, trying again\n"), False),

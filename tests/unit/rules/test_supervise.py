@@ -6,13 +6,17 @@ from signal import SIGINT, SIGKILL, SIGTERM, SIGUSR1
 
 import pytest
 
+from launcher_core.errors import PreemptedError
 from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.rules.steps import (
     EVENTS,
     Alarm,
     Arm,
+    AskMore,
     Disarm,
+    Examine,
+    Examined,
     Exited,
     Forwarded,
     Hung,
@@ -22,7 +26,10 @@ from launcher_core.rules.steps import (
     Look,
     Looked,
     Pass,
+    Preempted,
     Rang,
+    Remains,
+    Requeue,
     Say,
     Signalled,
     Stalled,
@@ -32,11 +39,14 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
+    Wants,
+    Warn,
+    Warned,
 )
 from launcher_core.rules.supervise import TABLE, Agent, Patience, begin, step
 
 PLACE = Place(0, 0, 1, 0, 3, 0, 3, "127.0.0.1", 1)
-PATIENCE = Patience(look=2, grace=5, reap=7, barrier=9)
+PATIENCE = Patience(look=2, grace=5, most=20, reap=7, linger=8, barrier=9)
 FAILED = Exited(WorkerExit(1, 101, 3, 0.0))
 WHY = "rank 1 (local rank 1, pid 101) exited with code 3"
 SEEN = Looked(0, ("rank 0: in all_reduce, train.py:41",), "/logs/stacks.txt")
@@ -53,10 +63,17 @@ ONE_OF_EACH = (
     Hung("no heartbeat", 0),
     Signalled(SIGTERM),
     Forwarded(SIGUSR1),
+    Preempted("SIGUSR1 came"),
+    Warned(),
     Looked(0),
+    Wants(0),
+    Examined(0),
     Rang(Alarm.GRACE),
     Stalled("no progress", 0),
 )
+
+
+STUCK = Examined(0, tuple(Remains(local, 100 + local, "uninterruptible in nfs", False) for local in (0, 2)))
 
 
 def ended(local_rank: int, code: int = 0, stopped: bool = False) -> Exited:
@@ -135,17 +152,50 @@ def test_a_failure_without_a_restart_left_ends_the_run():
 
 
 def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
-    _, effects = after(Formed(PLACE), FAILED, SEEN, ended(0, -15, True), Rang(Alarm.GRACE))
+    agent, effects = after(Formed(PLACE), FAILED, SEEN, ended(0, -15, True), Rang(Alarm.GRACE))
+    assert effects == (AskMore(0, (2,)),)
+    _, effects = step(agent, Wants(0))
 
     assert effects == (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (2,)), Arm(Alarm.REAP, 7))
 
 
+SURVIVED = (Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Wants(0), Rang(Alarm.REAP))
+
+
 def test_workers_that_survive_sigkill_do_not_hold_the_launcher():
-    agent, effects = after(Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Rang(Alarm.REAP))
+    agent, effects = after(*SURVIVED)
+    assert effects == (Examine(0, (0, 2)),)
+    agent, effects = step(agent, STUCK)
+    assert effects == (Say(STUCK), Arm(Alarm.REAP, 8))
+    agent, effects = after(*SURVIVED, STUCK, ended(2, -9, True), Rang(Alarm.REAP), STUCK)
+    left = STUCK._replace(remains=STUCK.remains[:1])
 
     assert agent.state is State.DONE
-    assert agent.error.local_ranks == (0, 2)
-    assert Sweep() in effects
+    assert (agent.error.local_ranks, agent.remains) == ((0,), left.remains)
+    assert effects == (Say(left._replace(leaves=True)), Disarm(), Sweep(), Leave(str(agent.error)))
+    assert "local rank 0 (pid 100) is uninterruptible in nfs" in str(agent.error)
+
+
+@pytest.mark.parametrize("end", [Over(False, WHY), Trouble(ConnectionError("gone")), Signalled(SIGTERM)])
+def test_a_job_that_ends_does_not_wait_for_them_and_ends_of_what_it_did(end):
+    before, _ = after(*SURVIVED[:3], end, *SURVIVED[3:])
+    agent, effects = step(before, STUCK)
+    assert (agent.state, agent.remains) == (State.DONE, STUCK.remains)
+    assert effects[0] == Say(STUCK._replace(leaves=True))
+    assert agent.error is (end.error if isinstance(end, Trouble) else None)
+
+
+def test_workers_that_the_kernel_is_taking_down_are_waited_for_a_little():
+    going = Examined(0, tuple(one._replace(going=True) for one in STUCK.remains))
+    agent, effects = after(*SURVIVED[:3], Over(False, WHY), *SURVIVED[3:], going)
+    assert effects == (Say(going), Arm(Alarm.REAP, 8))
+    assert step(step(agent, Rang(Alarm.REAP))[0], going)[0].state is State.DONE
+
+
+def test_what_is_left_of_another_round_or_of_nobody_is_no_news():
+    before, _ = after(*SURVIVED)
+    assert step(before, STUCK._replace(round=7)) == (before, ())
+    assert step(before, Examined(0)) == (before, ())
 
 
 def test_a_signal_is_forwarded_and_a_second_one_kills_at_once():
@@ -250,7 +300,7 @@ def test_a_watch_that_only_reports_changes_nothing_but_what_is_said():
 def test_a_hang_may_end_the_job_and_names_whom_it_is_about():
     hung = Hung("no heartbeat", 0, (2,), final=True)
     agent, effects = after(Formed(PLACE), hung)
-    assert {TellFailed(0, "no heartbeat", final=True), Say(hung)} <= set(effects)
+    assert effects[:2] == (TellFailed(0, "no heartbeat", final=True), Say(hung))
     assert agent.hung_ranks == (2,)
 
 
@@ -372,3 +422,140 @@ def test_workers_that_end_during_the_look_end_it():
     agent, effects = after(*HELD, ended(0, 1), ended(2, 1))
     assert (agent.state, effects) == (State.AWAITING, (Disarm(), Sweep()))
     assert len(agent.failures) == 3
+
+
+# --- preemption ------------------------------------------------------------------------------------------
+
+NOTICE = "SIGUSR1 came"
+TOLD = Over(False, f"{NOTICE} on host-b", requeue=True)
+RUNS, STOPS, AWAITS, FINISHES = (Formed(PLACE),), (*HELD, SEEN), (*HELD, ended(0, 1), ended(2, 1)), ALL_ENDED
+
+
+def is_preempted(agent: Agent, notice: str = NOTICE) -> bool:
+    return isinstance(agent.error, PreemptedError) and agent.error.notice == notice
+
+
+def test_a_preempted_job_is_told_everywhere_runs_its_errands_and_then_stops():
+    agent, effects = after(*RUNS, Preempted(NOTICE))
+    assert effects == (Say(Preempted(NOTICE)), Requeue(NOTICE), Warn(NOTICE), Arm(Alarm.WARN, 5))
+    agent, effects = step(agent, Warned())
+    assert effects == (Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+    for rank in range(3):
+        agent, effects = step(agent, ended(rank, 0, True))
+    assert (agent.state, effects[:2]) == (State.DONE, (Disarm(), Sweep()))
+    assert is_preempted(agent)
+
+
+def test_a_node_that_is_told_of_a_preemption_does_the_same_and_tells_nobody():
+    agent, effects = after(*RUNS, TOLD)
+    assert effects == (Say(TOLD), Warn(TOLD.reason), Arm(Alarm.WARN, 5))
+    assert is_preempted(agent, TOLD.reason)
+
+
+def test_errands_have_the_time_of_the_grace():
+    late = Rang(Alarm.WARN)
+    agent, effects = after(*RUNS, Preempted(NOTICE), late)
+    assert effects == (Say(late), Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+    assert step(agent, Warned())[1] == ()
+
+
+@pytest.mark.parametrize("history", [(), AWAITS, FINISHES, (*RUNS, Preempted(NOTICE), *(ended(i) for i in range(3)))])
+@pytest.mark.parametrize("end", [Warned(), Rang(Alarm.WARN), Signalled(SIGTERM)])
+def test_where_no_worker_is_alive_only_the_errands_are_waited_for(history, end):
+    agent, _ = after(*history, Preempted(NOTICE))
+    assert agent.state is State.STOPPING
+    agent, effects = step(agent, end)
+    assert agent.state is State.DONE
+    assert not any(isinstance(effect, Kill) for effect in effects)
+    assert is_preempted(agent)
+
+
+@pytest.mark.parametrize("history", [(), AWAITS, FINISHES])
+def test_it_is_the_same_where_another_node_says_so(history):
+    agent, effects = after(*history, TOLD)
+    assert (agent.state, effects) == (State.STOPPING, (Say(TOLD), Warn(TOLD.reason), Arm(Alarm.WARN, 5)))
+
+
+def test_workers_that_are_being_stopped_already_are_not_asked_twice():
+    agent, effects = after(*STOPS, Preempted(NOTICE))
+    assert effects == (Say(Preempted(NOTICE)), Requeue(NOTICE), Warn(NOTICE), Arm(Alarm.WARN, 5))
+    assert step(agent, Warned())[1] == ()
+    agent, _ = step(agent, ended(0, -15, True))
+    agent, effects = step(agent, ended(2, -15, True))
+    assert (agent.state, effects) == (State.STOPPING, ())  # the errands are not done
+    assert step(agent, Warned())[0].state is State.DONE
+
+
+def test_a_notice_during_the_look_is_what_is_waited_for_then():
+    agent, _ = after(*HELD, Preempted(NOTICE))
+    agent, effects = step(agent, SEEN)
+    assert (agent.seen, effects) == (SEEN, ())
+    assert step(agent, Warned())[1] == TERM
+
+
+@pytest.mark.parametrize(
+    "history",
+    [(*RUNS, Signalled(SIGTERM)), (*HELD, Over(False, WHY)), (*RUNS, Trouble(ConnectionError("gone"))),
+     (*RUNS, Preempted(NOTICE))],
+)  # fmt: skip
+@pytest.mark.parametrize("event", [Preempted("again"), TOLD])
+def test_a_job_that_ends_already_goes_on_ending_of_what_it_did(history, event):
+    before, _ = after(*history)
+    assert step(before, event) == (before, ())
+
+
+def test_the_signal_that_follows_a_notice_stops_at_once_kills_nobody_and_changes_no_exit_code():
+    agent, effects = after(*RUNS, Preempted(NOTICE), Signalled(SIGTERM))
+    assert effects == (Say(Signalled(SIGTERM)), Kill(SIGTERM, (0, 1, 2)), Arm(Alarm.GRACE, 5))
+    for rank in range(3):
+        agent, effects = step(agent, ended(rank, 0, True))
+    assert effects == (Disarm(), Sweep(), Leave(str(agent.error)))
+    assert is_preempted(agent)
+
+
+def test_a_cut_kills_the_workers_of_a_preempted_job_and_ends_no_errand():
+    assert after(*RUNS, Preempted(NOTICE), CUT)[1] == (Say(CUT), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
+    agent, effects = after(*FINISHES, Preempted(NOTICE), CUT)
+    assert (agent.held, effects) == (Alarm.WARN, (Say(CUT),))
+
+
+# --- more time -------------------------------------------------------------------------------------------
+
+LATE = (*STOPS, Rang(Alarm.GRACE))
+KILLED = (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (0, 2)), Arm(Alarm.REAP, 7))
+
+
+def test_a_worker_that_asks_for_more_time_gets_it_and_the_others_are_killed():
+    asked = Wants(0, ((2, 4.0),))
+    agent, effects = after(*LATE, asked)
+    assert effects == (Say(asked), Kill(SIGKILL, (0,)), Arm(Alarm.GRACE, 4.0))
+    assert step(agent, ended(0, -9, True)) == (step(agent, ended(0, -9, True))[0], ())
+    agent, effects = step(agent, Rang(Alarm.GRACE))
+    assert effects == (AskMore(0, (0, 2)),)
+    assert step(agent, Wants(0))[1] == KILLED
+
+
+def test_the_shortest_wish_is_when_it_is_looked_again():
+    assert after(*LATE, Wants(0, ((0, 9.0), (2, 3.0))))[1][-1] == Arm(Alarm.GRACE, 3.0)
+    assert after(*LATE, Wants(0, ((0, 9.0), (2, 0.001))))[1][-1] == Arm(Alarm.GRACE, 0.1)
+
+
+def test_there_is_no_more_than_the_bound():
+    agent, effects = after(*LATE, Wants(0, ((0, 100.0), (2, 100.0))))
+    assert effects[-1] == Arm(Alarm.GRACE, 15.0)
+    assert step(agent, Rang(Alarm.GRACE))[1] == KILLED
+
+
+def test_wishes_of_the_dead_of_another_round_and_of_the_killed_are_not_heard():
+    assert after(*LATE, Wants(0, ((1, 5.0),)))[1] == KILLED
+    before, _ = after(*LATE)
+    assert step(before, Wants(7, ((0, 5.0),))) == (before, ())
+    killed, _ = after(*LATE, CUT)
+    assert step(killed, Wants(0, ((0, 5.0),))) == (killed, ())
+
+
+def test_a_grace_of_nothing_has_nothing_to_add():
+    agent, _ = begin(Agent(3, PATIENCE._replace(grace=0, most=0)))
+    for event in (*RUNS, Signalled(SIGTERM)):
+        agent, _ = step(agent, event)
+    assert step(agent, Rang(Alarm.GRACE))[1][1] == Kill(SIGKILL, (0, 1, 2))

@@ -87,3 +87,10 @@ def test_a_failed_start_keeps_its_class_and_gains_a_reason(
 def test_no_number_can_mean_ones_own_group_or_everybody(pgid: int) -> None:
     with pytest.raises(ValueError, match=f"^{pgid} is not the id of a worker's process group$"):
         system.kill_group(pgid, 0)
+
+
+def test_an_interpreter_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "train"
+    script.write_text("#! /opt/none/python -u\n")
+    error = explained(FileNotFoundError(errno.ENOENT, "No such file or directory"), str(script))
+    assert str(error) == f"cannot start {script}: its interpreter (its #! line) does not exist: /opt/none/python"
