@@ -250,7 +250,7 @@ class LocalAgent:
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
-        scene = StartedGroup(place, self._workers, self._group.dest, self._output.heard, self._loop.post)
+        scene = StartedGroup(place, self._workers, self._group.dest, self._output, self._loop.post)
         self._watching.start(scene, self._group.pids)
 
     def _ended(self, local: int, fd: int) -> Exited | None:
