@@ -251,8 +251,10 @@ class LocalAgent:
 
     def _sweep(self, effect: steps.Sweep) -> None:
         self._stop_watching()
+        everyone = [exit.local_rank for exit in self._agent.exits] if self._agent.hung else []
+        hung = self._agent.hung_ranks or everyone  # how they end when they are stopped says nothing
         for exit in self._agent.exits:
-            if exit.code != 0 or exit.local_rank in self._agent.hung_ranks:
+            if exit.code != 0 or exit.local_rank in hung:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
