@@ -70,7 +70,7 @@ def ask(torchrun: str, how: str, faults: list[Fault]) -> None:
     version = subprocess.run([torchrun, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     for number, fault in enumerate(faults):
         played = fault if how == "plain" else peer.recorded(fault)
-        if played is None:
+        if played is None or not fault.torchrun:
             continue
         with tempfile.TemporaryDirectory(prefix="faults") as tmp:
             found = peer.asked(played, Path(tmp) / str(number), torchrun)
