@@ -81,7 +81,7 @@ def _words(error: Exception) -> str:
     from launcher_core.cli import say
     from launcher_core.errors import ChildFailedError
 
-    if isinstance(error, ChildFailedError):
+    if isinstance(error, ChildFailedError) or getattr(error, "case", None):
         return str(error)
     text = say.usage_error(error)
     return f"{text}; {say.DIRECTORY_IS_GONE}" if "no such" in text.lower() and _directory_is_gone() else text

@@ -131,7 +131,14 @@ class StuckError(LauncherError):
 
 
 class JobFailedError(LauncherError):
-    """The job failed on another node; this node's workers did not fail. The text says where and why."""
+    """The job failed on another node; this node's workers did not fail. The text says where and why.
+
+    `case` is what the report was made of (rules/story), `told` what a node told of itself (rules/testimony); None
+    where no more than a reason is known.
+    """
+
+    case: Any = None
+    told: Any = None
 
 
 class ChildFailedError(LauncherError):

@@ -208,18 +208,24 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
         raise agent.error
     if won:
         return {base + local: value for local, value in sorted(ending.values.items())}
-    reason = agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung
-    if not any(not failure.stopped for failure in ending.failures.values()) and not agent.hung:
-        at = f"; what this node's workers were doing is in {agent.seen.path}" if agent.seen and agent.seen.path else ""
-        raise JobFailedError(f"the job failed on another node: {reason}{at}")
-    raise _child_failed(launch, ending, base, reason)
+    raise _failed(launch, ending, base, agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung)
 
 
-def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError:
-    from launcher_core.cli.report import judge, stacks_of
+def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError | JobFailedError:
+    """What to raise, of this node's workers or of another's, with the verdict of all nodes where there is one."""
+    from launcher_core.cli.report import Verdict, judge, stacks_of
     from launcher_core.rules.ending import stuck_words
     from launcher_core.rules.story import told
 
+    over = ending.agent.verdict
+    verdict, nodes = (over.verdict, over.aftermath) if isinstance(over, Over) else (None, ())
+    ours = any(not failure.stopped for failure in ending.failures.values()) or bool(ending.agent.hung)
+    if not ours and (verdict is None or verdict.get("rank") is None):
+        seen = ending.agent.seen
+        at = f"; what this node's workers were doing is in {seen.path}" if seen and seen.path else ""
+        elsewhere = JobFailedError(f"the job failed on another node: {verdict['text'] if verdict else reason}{at}")
+        elsewhere.told = verdict
+        return elsewhere
     failures = {base + local: failure for local, failure in sorted(ending.failures.items())}
     case = judge(
         launch.command.name,
@@ -233,8 +239,18 @@ def _child_failed(launch: Prepared, ending: Ending, base: int, reason: str) -> C
         stacks=stacks_of(ending.agent.seen),
         stuck=stuck_words(ending.agent.remains),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
-    )._replace(refusal=ending.refusal)
-    error = ChildFailedError(launch.command.name, failures, root=case.blamed.rank, report=told(case))
+        past=ending.past,
+        again=lambda rank: ending.again(rank - base),
+        world_size=ending.agent.place.world_size if ending.agent.place else 1,
+        verdict=Verdict(verdict, nodes) if verdict is not None and verdict.get("rank") is not None else None,
+    )
+    if not ours:
+        elsewhere = JobFailedError(told(case))
+        elsewhere.case = case
+        return elsewhere
+    case = case._replace(refusal=case.refusal or ending.refusal)
+    root = case.blamed.rank if case.blamed.rank in failures else None
+    error = ChildFailedError(launch.command.name, failures, root=root, report=told(case))
     error.case = case
     return error
 

@@ -17,6 +17,7 @@ from launcher_core.cli.report import log_file
 from launcher_core.errors import UsageError
 from launcher_core.rules.account import Job, Spent, Streams, Where, account
 from launcher_core.rules.blame import Failed, read_failure
+from launcher_core.rules.past import causes
 from launcher_core.runtime.memory import oom_kills
 from launcher_core.worker import error_file
 
@@ -84,7 +85,7 @@ def document(
     return account(
         Job(config.run_id, command.name, words, name),
         Where(launch.node.name, *sizes),
-        Spent(place.restarts if place else 0, config.max_restarts, *moments),
+        Spent(place.restarts if place else 0, config.max_restarts, *moments, causes(ending.past if ending else ())),
         error,
         getattr(error, "case", None),
         _failed(ending),

@@ -196,6 +196,10 @@ class Meeting(Protocol):
     What is asked for, and what answers: join -> Formed, Over or Trouble. failed -> Regroup or Over. finished ->
     Over when all nodes have finished, Regroup when another failed and the job starts again. Regroup and Over
     may also come unasked.
+
+    One that passes on more than reasons has a method `testify(round, testimony, told)`, too: what this node knows of a
+    failure, a JSON object of 8 KiB at most or None, and, once its workers have ended, what became of them. It goes
+    along with `failed`; an Over that is not `settled` asks every node, and another follows with the `verdict` of all.
     """
 
     def describe(self) -> dict[str, str]:

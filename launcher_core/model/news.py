@@ -1,5 +1,8 @@
 """What a meeting tells the agent. Each is one fact, complete in itself, and names the round it is about."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from launcher_core.model.job import Place
 from launcher_core.model.value import Value
 
@@ -35,6 +38,12 @@ class Over(Value):
     reason: str
     requeue: bool = False
     """Whether it ended because a machine is wanted back: the same job is to be started again."""
+    verdict: Mapping[str, Any] | None = None
+    """What a node told of the failure that explains it (rules/testimony.py); the same on every node, once settled."""
+    settled: bool = True
+    """If not, the nodes are asked what they know, and another Over follows."""
+    aftermath: tuple[tuple[str, str], ...] = ()
+    """Names of nodes, and what became of their workers."""
 
 
 class Waiting(Value):

@@ -20,8 +20,8 @@ SCHEMA = 1
 """Grows when a field changes its meaning; new fields and classes may come without."""
 
 CLASSES = (
-    "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "host_lost",
-    "other_node", "stopped", "preempted", "stuck", "launcher",
+    "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "node_lost",
+    "host_lost", "other_node", "stopped", "preempted", "stuck", "launcher",
 )  # fmt: skip
 
 
@@ -52,6 +52,8 @@ class Spent(NamedTuple):
     ended: float
     seconds: float
     """How long it took, by a clock that nobody sets."""
+    past: Sequence[Mapping[str, Any]] = ()
+    """What ended the rounds before, as rules/past counts it."""
 
 
 class Streams(NamedTuple):
@@ -77,6 +79,8 @@ def account(
     root = case.blamed if case else None
     told = list(case.failures) if case else list(failed)
     at = (streams or {}).get(root.local_rank, Streams()) if root else Streams()
+    if case and case.files is not None:
+        at = Streams(case.files[0] or None, case.files[1] or None)
     return {
         "schema": SCHEMA,
         "job": {**job._asdict(), "command": list(job.command)},
@@ -84,9 +88,9 @@ def account(
         "outcome": outcome(error),
         "exit_code": exit_code(error),
         "cause": None if error is None or not exit_code(error) else _cause(error, case, where),
-        "consequences": _consequences(root, [one for one in told if one is not root]),
+        "consequences": _consequences(case, root, [one for one in told if one is not root]),
         "stacks": {"lines": list(seen.lines) if seen else [], "file": (seen.path or None) if seen else None},
-        "restarts": {"spent": spent.restarts, "allowed": spent.max_restarts},
+        "restarts": {"spent": spent.restarts, "allowed": spent.max_restarts, "causes": list(spent.past)},
         "logs": {"error_file": (root.error_file or None) if root else None, **at._asdict()},
         "began": spent.began,
         "ended": spent.ended,
@@ -163,6 +167,7 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
         "stderr": last_lines(failed.stderr, case.report_lines),
         "reason": case.reason,
         "note": failed.problem or None,
+        "reproduce": case.again or None,
         "at": failed.at,
     }
 
@@ -170,13 +175,16 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
 _NOTHING: Mapping[str, Any] = {
     "class": "launcher", "title": "", "text": "", "node": None, "rank": None, "local_rank": None, "pid": None,
     "exit_code": None, "stopped": False, "signal": None, "exception": None, "frame": None, "traceback": [],
-    "stderr": [], "reason": None, "note": None, "at": None,
+    "stderr": [], "reason": None, "note": None, "reproduce": None, "at": None,
 }  # fmt: skip
 """A cause of which nothing is known, fields in their order."""
 
 
 def _cause_of(error: BaseException, where: Where) -> dict[str, Any]:
     """What is known when no worker of this node is to blame: what the launcher says."""
+    told = getattr(error, "told", None)
+    if told:  # what befell a node
+        return {"class": told["kind"], "title": told["text"], "text": told["text"], "node": told["node"]}
     name = next((name for one, name in _KINDS if isinstance(error, one)), "launcher")
     ours = isinstance(error, errors.LauncherError | errors.SignalException)
     text = str(error) if ours else f"{type(error).__name__}: {error}"
@@ -208,8 +216,9 @@ def _frame(error: PythonError | None) -> dict[str, Any] | None:
     return dict(error.frame._asdict()) if error and error.frame else None
 
 
-def _consequences(root: Failed | None, others: Sequence[Failed]) -> dict[str, Any]:
+def _consequences(case: Case | None, root: Failed | None, others: Sequence[Failed]) -> dict[str, Any]:
     """What became of the others, by global rank: whom the launcher stopped, and who failed beside the root."""
+    gaps = None if case and case.foreign else root
     stopped = [one for one in others if one.stopped]
     own = sorted((one for one in others if not one.stopped), key=lambda one: (one.at, one.rank))
     return {
@@ -221,9 +230,10 @@ def _consequences(root: Failed | None, others: Sequence[Failed]) -> dict[str, An
                 "local_rank": one.local_rank,
                 "pid": one.pid,
                 "exit_code": one.exit_code,
-                "seconds_later": round(one.at - root.at, 6) if root else None,
+                "seconds_later": round(one.at - gaps.at, 6) if gaps else None,
                 "said": story.said(one),
             }
             for one in own
         ],
+        "nodes": [{"node": node, "text": text} for node, text in (case.nodes if case else ())],
     }

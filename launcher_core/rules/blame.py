@@ -13,7 +13,17 @@ from typing import Any, NamedTuple, Protocol
 
 from launcher_core.rules.python_error import CAUSED, DURING, PythonError, clean, find_exception, tracebacks
 
-__all__ = ["Failed", "PythonError", "Root", "choose_root", "find_exception", "had_raised", "is_echo", "read_failure"]
+__all__ = [
+    "Failed",
+    "PythonError",
+    "Root",
+    "choose_root",
+    "find_exception",
+    "had_raised",
+    "is_echo",
+    "read_failure",
+    "shows_why",
+]
 
 ECHO_SECONDS = 1.0
 """A broken connection this soon before another failure is taken for its echo: a process that raised prints,
@@ -52,6 +62,8 @@ _LAST_WORDS = 5
 """So many lines may follow the traceback of a process that ends: what it says while it closes things."""
 _LOGGED = re.compile(r"\b(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b|^\[?\d{4}-\d\d-\d\d[ T]|^[IWEF]\d{4} \d\d:")
 """A line that a logger wrote: what follows it was handled."""
+_OF_THE_STOP = re.compile(r"killed by signal|\bSIGTERM\b|\bterminated\b", re.IGNORECASE)
+"""What a worker's message says when processes that it had started were stopped with it."""
 
 
 class Failure(Protocol):
@@ -156,6 +168,22 @@ def is_echo(failed: Failed) -> bool:
     else:
         said = failed.message or "\n".join(clean(failed.stderr)[-_LAST_LINES:])
     return _BROKEN.search(said) is not None
+
+
+def shows_why(failed: Failed) -> bool:
+    """Whether that is sure enough to be believed over what another node tells: see `had_raised`.
+
+    What it has recorded counts, and a traceback that nothing was printed after; not what the stop itself brings about.
+    """
+    error = failed.error
+    if error is None or not had_raised(failed) or _OF_THE_STOP.search(error.message):
+        return False
+    lines = clean(failed.stderr)
+    while lines and not lines[-1]:
+        lines.pop()
+    blocks = tracebacks(lines)
+    last = bool(blocks) and blocks[-1].end == len(lines) and "\n" not in error.message  # else it may have gone on
+    return last or bool(failed.error_file and not failed.problem)
 
 
 def had_raised(failed: Failed) -> bool:

@@ -10,14 +10,18 @@ of the time is left after which the others count it as lost: so no two rounds ev
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
 from launcher_core.rules import round as rounds
+from launcher_core.rules.crowd import missing
 from launcher_core.rules.doubt import Doubts
+from launcher_core.rules.ranks import Assign
 from launcher_core.rules.register import (
     Address,
+    Call,
+    Errand,
     Register,
     Terms,
     Word,
@@ -26,13 +30,15 @@ from launcher_core.rules.register import (
     decode_word,
     encode,
     encode_word,
+    lasts,
     members,
     must_host,
     news_in,
+    next_word,
     seat_of,
     was_set,
 )
-from launcher_core.rules.round import Assign, Change, Phase, Round
+from launcher_core.rules.round import Change, Phase, Round
 
 NEVER = float("inf")
 WAITING_EVERY = 10.0
@@ -41,18 +47,6 @@ LAZY = 4.0
 """Seconds until what nobody waits for is written: who has come so far, for people to read."""
 BEATS = 4
 """Signs of life within the time after which a node is lost; as a share of it also what is left for a cut-off node."""
-
-
-class Call(NamedTuple):
-    """A call that is to be made to the backend; its answer is to be sent back."""
-
-    method: str
-    args: tuple[Any, ...] = ()
-
-
-Errand = Generator[Call, Any, Register | None]
-"""Yields Calls; returns the register as it is then, None when a swap was lost. Raises ValueError for bytes that make no
-sense. An errand that is given up halfway leaves nothing undone that the next one does not do."""
 
 
 class Clerk:
@@ -79,7 +73,11 @@ class Clerk:
         self._beats = 0
         self._next_beat = NEVER if leased else -NEVER
         self._lazy_until = NEVER
-        self._last_call: tuple[float, float] | None = None
+        self._last_call: tuple[float, float, float] | None = None
+        """The round's date, since when that is known, and for how long it lasts."""
+        self._testimony: Mapping[str, Any] | None = None
+        self._asked = False
+        """Whether the job is over, and the nodes are asked what they know of it."""
         self._doubts = Doubts(terms.lease)
         self._seen: dict[str, tuple[int, float]] = {}
         """Node id -> its newest sign of life, and since when it has been that."""
@@ -106,7 +104,7 @@ class Clerk:
     @property
     def alarm(self) -> float:
         """When there is something to do though nothing has happened."""
-        last_call = NEVER if self._last_call is None else self._last_call[1] + self.terms.limits.last_call
+        last_call = NEVER if self._last_call is None else self._last_call[1] + self._last_call[2]
         soon = -NEVER if self._unsaid else self._doubts.until
         return min(soon, self._join_by, self._next_line, self._next_beat, self._lazy_until, last_call)
 
@@ -114,27 +112,35 @@ class Clerk:
 
     def join(self, node: Node, now: float) -> None:
         """Ask for a place in the next round."""
-        self._place, self._waits, self._is_spare = None, True, False
+        self._place, self._waits, self._is_spare, self._testimony = None, True, False, None
         self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
-        self._say("join", *self._past, node=node)
+        self._say("join", node, round=self._past[0], restarts=self._past[1])
 
     def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
-        self._say("failed", round, forgiven, reason=reason)
+        self._say("failed", round=round, restarts=forgiven, reason=reason, testimony=self._testimony)
+        self._testimony = None
+
+    def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str) -> None:
+        """Have others know what this node knows of a failure: with the report of it, or when they ask."""
+        if self._asked:
+            self._say("known", round=round, testimony=testimony, told=told)
+        else:
+            self._testimony = testimony
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""
-        self._say("finished", round)
+        self._say("finished", round=round)
 
     def leave(self, reason: str) -> None:
         """Go away; the job may go on without this node. That it had finished is said again: nobody may have read it."""
         done = self._word.round if self._word is not None and self._word.say == "finished" else -1
         self._place, self._waits = None, False
-        self._say("leave", done, reason=reason)
+        self._say("leave", round=done, reason=reason)
 
     def end_job(self, reason: str, *, requeue: bool = False) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._say("requeue" if requeue else "close", reason=reason)
+        self._say("requeue" if requeue else "close", reason=reason, testimony=self._testimony)
 
     def lapse(self, now: float, held_since: float | None = None) -> list[News]:
         """Cut, when this node's newest sign of life is so old that the others will soon begin without it.
@@ -283,7 +289,7 @@ class Clerk:
         self._doubts.begin(register.ask)
         left = self.terms.limits.max_restarts - round.restarts
         alive = {id: since for id, (_, since) in self._seen.items()} | self._doubts.answered(words, now)
-        for word in words:
+        for word in self._doubts.in_order(words, now):
             if word.count <= heard.get(word.node.id, 0):
                 continue
             if not self._doubts.about(word, round, left, now, alive):
@@ -297,11 +303,10 @@ class Clerk:
         return register._replace(round=round, heard=heard, ask=max(ask, register.ask))
 
     def _applied(self, round: Round, change: Change, now: float) -> Round:
-        """The round after a change. A last call's date is by another's clock: only a Tick, given here, ends it."""
-        limits = self.terms.limits
+        """The round after a change. Its date is by another's clock: only a Tick, given here, lets it come."""
         if round.deadline is not None:
-            now = round.deadline if isinstance(change, rounds.Tick) else round.deadline - limits.last_call
-        return rounds.apply(round, change, now, limits, self._assign)[0]
+            now = round.deadline - (0.0 if isinstance(change, rounds.Tick) else lasts(round, self.terms.limits))
+        return rounds.apply(round, change, now, self.terms.limits, self._assign)[0]
 
     def _living(self, register: Register, now: float) -> Set[str]:
         """Ids of the nodes that have given a sign of life lately, by this node's own clock."""
@@ -312,25 +317,20 @@ class Clerk:
         return {id for id, (_, since) in self._seen.items() if now - since <= self.terms.lease} | {self.me}
 
     def _last_call_is_over(self, round: Round, now: float) -> bool:
-        """Whether this node has seen the same last call for as long as it lasts. Its date is another's clock."""
+        """Whether this node has seen the round have the same date, another clock's, for as long as that lasts."""
         if round.deadline is None:
             self._last_call = None
             return False
         if self._last_call is None or self._last_call[0] != round.deadline:
-            self._last_call = (round.deadline, now)
-        return now - self._last_call[1] >= self.terms.limits.last_call
+            self._last_call = (round.deadline, now, lasts(round, self.terms.limits))
+        return now - self._last_call[1] >= self._last_call[2]
 
     def _read(self, id: str, entry: bytes) -> tuple[bytes, Word]:
         known = self._known.get(id)
         return known if known is not None and known[0] == entry else (entry, decode_word(entry))
 
-    def _say(self, say: str, round: int = -1, restarts: int = 0, reason: str = "", node: Node | None = None) -> None:
-        last = self._word
-        if node is None and last is not None:
-            node = last.node
-        if node is not None:
-            count, answer = (last.count, last.answer) if last is not None else (0, 0)
-            self._word = Word(node, count + 1, say, round, restarts, reason, answer)
+    def _say(self, say: str, node: Node | None = None, **fields: Any) -> None:
+        self._word = next_word(self._word, say, node, **fields)
 
     # --- what has been written --------------------------------------------------------------------------
 
@@ -342,9 +342,11 @@ class Clerk:
         if round.phase is Phase.OVER:
             if register.beats and self.me not in members(round):
                 return []  # perhaps the remains of an earlier job: time tells whether anybody of it lives
-            self.ended, self._waits, self._place = True, False, None
+            over, again = rounds.ended(round, self.me), self._asked
+            self._asked, self.ended, self._waits, self._place = True, over.settled, False, None
             self._join_by = self._next_line = NEVER
-            return [Over(round.succeeded, round.reason, round.requeue)]
+            news = Over(over.succeeded, over.reason, over.requeue, over.verdict, over.settled, over.aftermath)
+            return [news] if over.settled or not again else []
         if self._place is not None:
             return self._dismissed(round, self._place)
         if not self._waits or register.heard.get(self.me, 0) < word.count:
@@ -372,7 +374,7 @@ class Clerk:
         if now < self._next_line:
             return []
         self._next_line = now + WAITING_EVERY
-        have, detail = len(round.here), rounds.missing(round, limits)
+        have, detail = len(round.here), missing(round, limits)
         if self.me in round.seated.ids and round.phase is Phase.RUNNING:
             have, detail = len(round.seated), f"{round.seated[0].name} has not said yet where their workers meet"
         return [Waiting(have, limits.low, limits.high, detail, self._join_by - now, "this node gives up")]

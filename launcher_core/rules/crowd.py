@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from launcher_core.model.job import Node
 
+if TYPE_CHECKING:
+    from launcher_core.rules.round import Limits, Round
+
+LISTED = 8
+"""The most nodes that a line names."""
 _PARTS = 64
 _NONE: tuple[frozenset[str], ...] = (frozenset(),) * _PARTS
 
@@ -116,3 +121,25 @@ class Nodes(Sequence[Node]):
     def minus(self, id: str) -> Nodes:
         """Without that one."""
         return Nodes(node for node in self if node.id != id) if id in self.ids else self
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names, but not all of very many."""
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+
+
+def missing(round: Round, limits: Limits) -> str:
+    """What a gathering round waits for, in words."""
+    if round.expected:
+        names = [node.name for node in round.seated if node.id in round.expected]
+        return f"waiting for {listed(names)} to come back"
+    here = listed([node.name for node in round.here])
+    if len(round.here) >= limits.low:
+        return f"here: {here}; up to {limits.high - len(round.here)} more may join until the last call ends"
+    if limits.fixed_ranks:
+        free = set(range(limits.high)) - {node.node_rank for node in round.here}
+        return f"here: {here}; node ranks that are missing: {listed([str(rank) for rank in sorted(free)])}"
+    lost = [node.name for node in round.seated if node.id not in round.here.ids]
+    came = f"; were here before: {listed(lost)}" if lost else ""
+    return f"here: {here}; {limits.low - len(round.here)} more needed{came}"

@@ -22,6 +22,8 @@ class Doubts:
         self._since: dict[tuple[str, int], float] = {}
         self.until = NEVER
         """When the first of them is no longer in doubt."""
+        self._came: dict[tuple[str, int], float] = {}
+        """Words with a testimony, and when each was first seen."""
         self.ask = 0
         """The question that all nodes have to answer before: whether they live."""
 
@@ -40,6 +42,16 @@ class Doubts:
             return False
         self.until = min(self.until, since + self._wait)
         return True
+
+    def in_order(self, words: Sequence[Word], now: float) -> Sequence[Word]:
+        """The words; those that testify last, and by when what they tell of happened, as far as this node can know."""
+        telling = {(word.node.id, word.count): word for word in words if word.testimony is not None}
+        if not telling:
+            return words
+        self._came = {key: self._came.get(key, now) for key in telling}
+        moments = {key: self._came[key] - word.testimony["age"] for key, word in telling.items() if word.testimony}
+        rest = [word for word in words if word.testimony is None]
+        return [*rest, *(telling[key] for key in sorted(telling, key=lambda key: moments[key]))]
 
     def answered(self, words: Sequence[Word], now: float) -> dict[str, float]:
         """Node id -> now, for each that has answered the question."""

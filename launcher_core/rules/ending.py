@@ -10,7 +10,7 @@ from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
 from launcher_core.errors import PreemptedError, StuckError
-from launcher_core.model.news import Over, Regroup, Trouble
+from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.rules.steps import (
     Alarm,
     Arm,
@@ -33,12 +33,14 @@ from launcher_core.rules.steps import (
     Signalled,
     State,
     Sweep,
+    TellKnown,
     Wants,
     Warn,
     Warned,
 )
 
 if TYPE_CHECKING:
+    from launcher_core.model.job import Place, WorkerExit
     from launcher_core.rules.supervise import Agent, Step
 
 SHORTEST = 0.1
@@ -47,8 +49,11 @@ SHORTEST = 0.1
 
 def worker_stopped(agent: Agent, event: Exited) -> Step:
     """STOPPING: a worker has ended."""
-    agent = agent._replace(live=agent.live - {event.exit.local_rank}, exits=(*agent.exits, event.exit))
-    return (agent, ()) if agent.live or agent.held is Alarm.WARN else stopped(agent)
+    exit = event.exit
+    agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
+    agent, effects = (agent, ()) if agent.live or agent.held is Alarm.WARN else stopped(agent)
+    alone = exit.code == 0 or exit.stopped or isinstance(agent.verdict, Regroup)
+    return agent, effects if alone else (TellKnown(agent.round, exit.local_rank), *effects)
 
 
 def told(agent: Agent, event: Regroup | Over) -> Step:
@@ -223,8 +228,24 @@ def follow(agent: Agent) -> Step:
         return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
     if agent.error is not None:
         return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
-    if isinstance(agent.verdict, Over):
+    if isinstance(agent.verdict, Over) and agent.verdict.settled:
         return agent._replace(state=State.DONE), ()
+    if isinstance(agent.verdict, Over):
+        waits = (TellKnown(agent.round), Arm(Alarm.VERDICT, agent.patience.verdict))
+        return agent._replace(state=State.AWAITING), waits
     if isinstance(agent.verdict, Regroup):
         return agent._replace(state=State.JOINING), (Join(agent.verdict.restart),)
     return agent._replace(state=State.AWAITING), ()
+
+
+def unsettled(agent: Agent, event: Cut | Trouble | Rang) -> Step:
+    """AWAITING: the last word on why the job has failed will not come; what this node was told is what it knows."""
+    ends = isinstance(agent.verdict, Over) and (not isinstance(event, Rang) or event.alarm is Alarm.VERDICT)
+    return (agent._replace(state=State.DONE), (Disarm(),)) if ends else (agent, ())
+
+
+def why_failed(exit: WorkerExit, place: Place | None) -> str:
+    """One worker's failure in a few words, as the other nodes are told it."""
+    rank = exit.local_rank + (place.base_rank if place else 0)
+    how = f"exited with code {exit.code}" if exit.code > 0 else f"was killed by signal {-exit.code}"
+    return f"rank {rank} (local rank {exit.local_rank}, pid {exit.pid}) {how}"

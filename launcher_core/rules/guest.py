@@ -26,6 +26,8 @@ SIGN = tuple(SIGNS)
 GIVES_UP = "this node gives up"
 ANSWER_WITHIN = 10.0
 """Seconds in which a host answers a greeting; after that another connection is tried."""
+MOST_KNOWN = 7
+"""Testimonies that are kept beside the newest until they are asked for."""
 REASON = 2000
 """The most letters of a reason that are sent."""
 
@@ -81,6 +83,10 @@ class Guest:
         self._place: Place | None = None
         self._report: bytes = b""
         """What was said of the place and not answered yet."""
+        self._knows: list[tuple[float, int, Mapping[str, Any] | None, str]] = []
+        """What this node has testified and not sent yet: when, of which round, what, and what became of its workers."""
+        self._asked = False
+        """Whether the job is over, and the nodes are asked what they know of it."""
         self._known = False
         """Whether this host has ever answered."""
         self._signs: dict[int, float] = {}
@@ -116,14 +122,25 @@ class Guest:
 
     def join(self, node: Node, now: float) -> None:
         """Ask for a place in the next round; asked again by itself after a break."""
-        self._node, self._waits, self._report = node, True, b""
+        self._node, self._waits, self._report, self._knows = node, True, b"", []
         self.join_by = now + self.where.join_timeout
         self._send(self._request())
 
     def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
-        """Report a failure; the answer is Regroup or Over."""
+        """Report a failure, with what was testified of it; the answer is Regroup or Over."""
         more = {"forgiven": forgiven} if forgiven else {}
-        self._send(frame("failed", round=round, reason=reason[:REASON], **more))
+        self._send(frame("failed", round=round, reason=reason[:REASON], **more, **self._testified()))
+
+    def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str, now: float) -> None:
+        """Have others know what this node knows of a failure: with the report of it, or when they ask."""
+        self._knows = [*self._knows[-MOST_KNOWN:], (now, round, testimony, told)]
+        if self._asked:
+            self._answer_what_is_known(now)
+
+    def _testified(self) -> dict[str, Any]:
+        """The newest testimony that has not been sent, of a round that is over with that."""
+        knows, self._knows = self._knows, []
+        return {"testimony": knows[-1][2]} if knows else {}
 
     def finished(self, round: int) -> None:
         """Report success; said again after a break. The answer is Over or Regroup."""
@@ -137,7 +154,8 @@ class Guest:
 
     def end_job(self, reason: str, *, requeue: bool = False) -> None:
         """End the job as failed for everybody; the answer is Over."""
-        self._send(frame("close", reason=reason[:REASON], **({"requeue": True} if requeue else {})))
+        more = {"requeue": True} if requeue else {}
+        self._send(frame("close", reason=reason[:REASON], **more, **self._testified()))
 
     # --- what happens to the connection -----------------------------------------------------------------
 
@@ -249,10 +267,24 @@ class Guest:
             if told.seconds_left is None and self.join_by != NEVER:
                 return told._replace(seconds_left=self.join_by - now, then=GIVES_UP)
             return told
-        if kind == "end":
-            self.stage, self.join_by, self._next_sign = Stage.ENDED, NEVER, NEVER
-            return Over(message["succeeded"], message["reason"], bool(message.get("requeue")))
-        return None
+        return self._ended(message, now) if kind == "end" else None
+
+    def _ended(self, message: dict[str, Any], now: float) -> Over:
+        self.join_by, self._waits, self._report = NEVER, False, b""
+        message = {name: value for name, value in message.items() if value is not None}
+        over = Over(**{**message, "aftermath": tuple((name, told) for name, told in message.get("aftermath", ()))})
+        if over.settled:
+            self.stage, self._next_sign = Stage.ENDED, NEVER
+        else:
+            self._asked = True
+            self._answer_what_is_known(now)
+        return over
+
+    def _answer_what_is_known(self, now: float) -> None:
+        for said_at, round, testimony, told in self._knows:
+            aged = testimony and {**testimony, "age": testimony["age"] + now - said_at}
+            self._send(frame("testify", round=round, testimony=aged, told=told))
+        self._knows = []
 
     def _answer(self, challenge: Mapping[str, Any], now: float, nonce: str) -> None:
         """Say who this is; without a token that the host asks for, too, so that it is refused by name on both sides."""

@@ -143,6 +143,18 @@ def _or_none(fits: Fits) -> Fits:
     return lambda value: value is None or fits(value)
 
 
+def _testimony(value: Any) -> bool:
+    from launcher_core.rules.testimony import is_sound  # seldom comes
+
+    return is_sound(value)
+
+
+def _aftermath(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 2 and all(map(_text, one)) for one in value
+    )
+
+
 NODE: Mapping[str, Fits] = {
     "id": _name,
     "name": _name,
@@ -171,15 +183,28 @@ MESSAGES: Mapping[str, Mapping[str, Fits]] = {
     "dismiss": {"round": _whole, "reason": _text, "restart": _flag, "restarts": _count, "max_restarts": _whole},
     "park": {},
     "waiting": {"have": _count, "low": _count, "high": _count, "detail": _text, "seconds_left": _moment, "then": _text},
-    "end": {"succeeded": _flag, "reason": _text, "requeue": _flag_or_none},
+    "end": {
+        "succeeded": _flag,
+        "reason": _text,
+        "requeue": _flag_or_none,
+        "verdict": _or_none(_testimony),
+        "settled": _flag_or_none,
+        "aftermath": _or_none(_aftermath),
+    },
     # from an agent
     "hello": {"run_id": _text, "nonce": _text, "proof": _or_none(_text)},
     "join": {"node": _node, "past": _past},
     "resume": {"node": _node, "round": _whole},
-    "failed": {"round": _whole, "reason": _text, "forgiven": _or_none(_count)},
+    "failed": {
+        "round": _whole,
+        "reason": _text,
+        "forgiven": _or_none(_count),
+        "testimony": _or_none(_testimony),
+    },
+    "testify": {"round": _whole, "testimony": _or_none(_testimony), "told": _text},
     "finished": {"round": _whole},
     "leave": {"reason": _text},
-    "close": {"reason": _text, "requeue": _flag_or_none},
+    "close": {"reason": _text, "requeue": _flag_or_none, "testimony": _or_none(_testimony)},
     # from both
     "ok": {"n": _whole},
 }

@@ -1,9 +1,12 @@
 """Who is which rank: groups in an order, workers without gaps, ranks kept over a regroup where that is possible."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from launcher_core.model.job import Node, Place, Worker
+
+Assign = Callable[[Sequence[Node], Mapping[str, Any]], Sequence[int] | None]
+"""A policy: the nodes' group ranks in their order, or None."""
 
 
 class Span(NamedTuple):
@@ -55,6 +58,22 @@ def seat(nodes: Sequence[Node], previous: Mapping[str, int]) -> list[Node]:
             left.append(node)
     rest = iter(left)
     return [node if node is not None else next(rest) for node in seats]
+
+
+def inherited(taken: Sequence[Node], seated: Sequence[Node], old: Mapping[str, int]) -> dict[str, int]:
+    """Ranks of nodes that are gone, for newcomers of the same name: an agent that was started again."""
+    here = {node.id for node in taken}
+    gone = {node.name: rank for rank, node in enumerate(seated) if node.id not in here}
+    return {node.id: gone.pop(node.name) for node in taken if node.id not in old and node.name in gone}
+
+
+def order(nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: Assign | None) -> list[Node]:
+    """The nodes of round `number` by group rank, as a policy has it, or by what they had before."""
+    if assign is not None:
+        chosen = assign(nodes, {"round": number, "previous": dict(old)})
+        if chosen is not None and is_permutation(chosen, len(nodes)):
+            return [node for _, node in sorted(zip(chosen, nodes, strict=True), key=lambda pair: pair[0])]
+    return seat(nodes, old)
 
 
 def is_permutation(ranks: Sequence[int], size: int) -> bool:

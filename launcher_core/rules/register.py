@@ -4,16 +4,23 @@ The bytes are JSON with a version; nothing in them is ever executed.
 """
 
 import json
-from collections.abc import Callable, Mapping, Set
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Set
+from typing import Any, NamedTuple
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.value import Value
 from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
-from launcher_core.rules.round import Change, Close, Failed, Join, Leave, Limits, Phase, Resume, Round
+from launcher_core.rules.round import SETTLE, Change, Close, Failed, Join, Known, Leave, Limits, Phase, Resume, Round
 
-VERSION = 2
+VERSION = 3
+
+
+class Call(NamedTuple):
+    """A call that is to be made to the backend; its answer is to be sent back."""
+
+    method: str
+    args: tuple[Any, ...] = ()
 
 
 class Terms(Value):
@@ -49,6 +56,11 @@ class Register(Value):
     """None until rank 0 of the round has said it; one of an earlier round means nothing."""
 
 
+Errand = Generator[Call, Any, Register | None]
+"""Yields Calls; returns the register as it is then, None when a swap was lost. Raises ValueError for bytes that make no
+sense. An errand that is given up halfway leaves nothing undone that the next one does not do."""
+
+
 class Word(Value):
     """What a node has to say. Its newest word replaces those before: each is answered before there is another."""
 
@@ -63,9 +75,20 @@ class Word(Value):
     reason: str = ""
     answer: int = 0
     """The newest question that this node has seen."""
+    testimony: Mapping[str, Any] | None = None
+    told: str = ""
+    """What became of this node's workers, once they have ended in a job that is over."""
 
 
-SAYINGS = ("join", "failed", "finished", "leave", "close", "requeue")
+SAYINGS = ("join", "failed", "known", "finished", "leave", "close", "requeue")
+
+
+def next_word(last: Word | None, say: str, node: Node | None = None, **fields: Any) -> Word | None:
+    """What a node says after `last`; None as long as nobody knows which node it is."""
+    if last is not None:
+        fields = {"answer": last.answer, **fields}
+    who = node or (last.node if last is not None else None)
+    return None if who is None else Word(who, last.count + 1 if last is not None else 1, say, **fields)
 
 
 def changes_of(word: Word) -> tuple[Change, ...]:
@@ -75,12 +98,14 @@ def changes_of(word: Word) -> tuple[Change, ...]:
     if word.say == "join":
         return (Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
     if word.say == "failed":
-        return (Failed(id, word.round, word.reason, word.restarts),)
+        return (Failed(id, word.round, word.reason, word.restarts, word.testimony),)
+    if word.say == "known":
+        return (Known(id, word.round, word.testimony, None, word.told),)
     if word.say == "finished":
         return (finished,)
     if word.say == "leave":
         return (*((finished,) if word.round >= 0 else ()), Leave(id, word.reason))
-    return (Close(word.reason, word.say == "requeue"),)
+    return (Close(word.reason, word.say == "requeue", word.testimony),)
 
 
 def encode(register: Register) -> bytes:
@@ -113,11 +138,19 @@ def decode_word(data: bytes) -> Word:
         document = _document(data)
         del document["version"]
         word = Word(**{**document, "node": Node(*document["node"])})
-        if word.say in SAYINGS and isinstance(word.count, int):
+        if word.say in SAYINGS and isinstance(word.count, int) and _is_sound(word.testimony):
             return word
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"an entry is not one of a launcher: {data[:80]!r} ({error})") from error
     raise ValueError(f"an entry says what no launcher says: {data[:80]!r}")
+
+
+def _is_sound(testimony: Any) -> bool:
+    if testimony is None:
+        return True
+    from launcher_core.rules.testimony import is_sound  # seldom comes
+
+    return is_sound(testimony)
 
 
 def seat_of(register: Register, id: str) -> Place | None:
@@ -150,6 +183,11 @@ def news_in(register: Register) -> tuple[Any, ...]:
     """What of a register somebody waits for."""
     round = register.round
     return round.number, round.phase, round.restarts, round.deadline, register.ask, register.address
+
+
+def lasts(round: Round, limits: Limits) -> float:
+    """How many seconds it takes until the date of the round: a last call, or, of a job that is over, its verdict."""
+    return SETTLE if round.phase is Phase.OVER else limits.last_call
 
 
 def was_set(answer: tuple[bytes, Any, bool] | None) -> bool:
@@ -193,5 +231,7 @@ _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "expected": Ids,
     "finished": Ids,
     "away": frozenset,
+    "witnesses": Ids,
+    "aftermath": lambda items: tuple((name, told) for name, told in items),
 }
 """Fields of a Round that JSON does not have as they are."""

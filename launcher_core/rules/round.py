@@ -7,11 +7,13 @@ decides.  `now` is the clock of whoever applies it, in seconds; no two clocks ar
     GATHERING --enough nodes--> RUNNING --worker failed, node came, left or was lost--> GATHERING
     RUNNING --all finished, budget spent, closed--> OVER           (OVER is final)
 
+A job that failed is OVER at once; which failure it was is settled up to SETTLE seconds later (rules/settling.py).
+
 A round forms as soon as it is full, or all that took part in the one before are back; only where neither can
 be known (the first round, MIN < MAX) is there a last call.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from enum import Enum
 from typing import Any
 
@@ -19,9 +21,10 @@ from launcher_core.model.job import Node
 from launcher_core.model.value import Value
 from launcher_core.rules import ranks
 from launcher_core.rules.crowd import Ids, Nodes
+from launcher_core.rules.ranks import Assign
 
-LISTED = 8
-"""The most nodes that a line names."""
+SETTLE = 1.0
+"""Seconds in which nodes may tell what they know of a failure that has ended the job."""
 
 
 class Phase(Enum):
@@ -74,6 +77,14 @@ class Round(Value):
     """Whether the job, which is OVER, was preempted."""
     reason: str = ""
     """Why the job is OVER, or why the last round ended."""
+    verdict: Mapping[str, Any] | None = None
+    """The testimony (rules/testimony.py) that explains why a job is OVER. It is settled once there is no deadline."""
+    verdict_at: float | None = None
+    """When that failure was, by the clock of the coordinator; None without one."""
+    witnesses: Ids = Ids()
+    """Ids of the seated nodes that have told all they know of it, or are gone."""
+    aftermath: tuple[tuple[str, str], ...] = ()
+    """Names of nodes, and what became of their workers."""
 
 
 class Join(Value):
@@ -108,6 +119,19 @@ class Failed(Value):
     reason: str
     forgiven: int = 0
     """How many of the restarts that were spent count no more, as the node has it."""
+    testimony: Mapping[str, Any] | None = None
+    at: float | None = None
+    """When that was, by the clock of a coordinator that hears all nodes."""
+
+
+class Known(Value):
+    """A node tells what it knows of the failure that has ended the job, and, at last, what became of its workers."""
+
+    id: str
+    round: int
+    testimony: Mapping[str, Any] | None = None
+    at: float | None = None
+    told: str = ""
 
 
 class Finished(Value):
@@ -122,13 +146,15 @@ class Close(Value):
 
     reason: str
     requeue: bool = False
+    testimony: Mapping[str, Any] | None = None
+    at: float | None = None
 
 
 class Tick(Value):
     """Time has passed."""
 
 
-Change = Join | Leave | Resume | Failed | Finished | Close | Tick
+Change = Join | Leave | Resume | Failed | Known | Finished | Close | Tick
 
 
 class Seat(Value):
@@ -172,10 +198,13 @@ class End(Value):
     refused: bool = False
     """Whether it is only this node that may not take part; the job goes on without it."""
     requeue: bool = False
+    verdict: Mapping[str, Any] | None = None
+    settled: bool = True
+    """Whether the verdict is the last word; if not, another End follows."""
+    aftermath: tuple[tuple[str, str], ...] = ()
 
 
 Outcome = Seat | Dismiss | Park | End
-Assign = Callable[[Sequence[Node], Mapping[str, Any]], Sequence[int] | None]
 
 
 def apply(
@@ -183,6 +212,10 @@ def apply(
 ) -> tuple[Round, list[Outcome]]:
     """The Round after `change`, and what to tell whom, in that order."""
     if round.phase is Phase.OVER:
+        if round.deadline is not None:
+            from launcher_core.rules.settling import settle  # seldom wanted
+
+            return settle(round, change, now)
         return round, _late(round, change)
     told: list[Outcome] = []
     if isinstance(change, Join):
@@ -192,11 +225,11 @@ def apply(
     elif isinstance(change, Resume):
         round = _resume(round, change, limits, told)
     elif isinstance(change, Failed):
-        round = _failed(round, change, limits, told)
+        round = _failed(round, change, now, limits, told)
     elif isinstance(change, Finished):
         round = _finished(round, change, told)
     elif isinstance(change, Close):
-        round = _end(round._replace(requeue=change.requeue), False, change.reason, told)
+        round = _broken(round._replace(requeue=change.requeue), change, now, told)
     if round.phase is Phase.GATHERING:
         round = _gather(round, now, limits, assign, told)
     return round, told
@@ -204,7 +237,7 @@ def apply(
 
 def _late(round: Round, change: Change) -> list[Outcome]:
     if isinstance(change, Join | Resume):
-        return [End(change.node.id, round.succeeded, round.reason, requeue=round.requeue)]
+        return [ended(round, change.node.id)]
     return []
 
 
@@ -268,15 +301,24 @@ def _leave(round: Round, change: Leave, now: float, limits: Limits, told: list[O
     return _dismiss(round, f"{name} is gone: {change.reason}", limits, told, gone=change.id)
 
 
-def _failed(round: Round, change: Failed, limits: Limits, told: list[Outcome]) -> Round:
+def _failed(round: Round, change: Failed, now: float, limits: Limits, told: list[Outcome]) -> Round:
     if round.phase is not Phase.RUNNING or change.round != round.number:
         return round
     if change.id not in round.seated.ids:
         return round
     if round.restarts - change.forgiven >= limits.max_restarts:
-        return _end(round, False, change.reason, told)
+        return _broken(round, change, now, told)
     spent = round._replace(restarts=round.restarts + 1, charged=True)
     return _dismiss(spent, change.reason, limits, told, restart=True)
+
+
+def _broken(round: Round, change: Failed | Close, now: float, told: list[Outcome]) -> Round:
+    """The job has failed; with a testimony the other nodes are asked for theirs."""
+    if change.testimony is not None and round.phase is Phase.RUNNING:
+        from launcher_core.rules.settling import begun  # seldom wanted
+
+        round = begun(round, change, now)
+    return _end(round, False, change.reason, told)
 
 
 def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
@@ -305,9 +347,16 @@ def _dismiss(
 
 
 def _end(round: Round, succeeded: bool, reason: str, told: list[Outcome]) -> Round:
-    for node in dict.fromkeys((*round.seated, *round.here)):
-        told.append(End(node.id, succeeded, reason, requeue=round.requeue))
-    return round._replace(phase=Phase.OVER, succeeded=succeeded, reason=reason, deadline=None)
+    deadline = round.deadline if round.verdict is not None else None
+    round = round._replace(phase=Phase.OVER, succeeded=succeeded, reason=reason, deadline=deadline)
+    told.extend(ended(round, node.id) for node in dict.fromkeys((*round.seated, *round.here)))
+    return round
+
+
+def ended(round: Round, id: str) -> End:
+    """What a node is told when the job is over."""
+    known = (round.verdict, round.deadline is None, round.aftermath)
+    return End(id, round.succeeded, round.reason, False, round.requeue, *known)
 
 
 def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, told: list[Outcome]) -> Round:
@@ -329,8 +378,8 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
     old = {node.id: rank for rank, node in enumerate(round.seated)}
     queue = sorted(round.here, key=lambda node: node.id not in old)
     taken, spare = queue[: limits.high], queue[limits.high :]
-    old |= _inherited(taken, round.seated, old)
-    seated = _order(taken, old, round.number + 1, assign)
+    old |= ranks.inherited(taken, round.seated, old)
+    seated = ranks.order(taken, old, round.number + 1, assign)
     spans = ranks.spans([(node.role, node.local_world_size) for node in seated])
     for rank, (node, span) in enumerate(zip(seated, spans, strict=True)):
         told.append(Seat(node.id, round.number + 1, rank, len(seated), *span, round.restarts))
@@ -347,40 +396,3 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
         fenced_until=None,
         charged=False,
     )
-
-
-def _inherited(taken: Sequence[Node], seated: Sequence[Node], old: Mapping[str, int]) -> dict[str, int]:
-    """Ranks of nodes that are gone, for newcomers of the same name: an agent that was started again."""
-    here = {node.id for node in taken}
-    gone = {node.name: rank for rank, node in enumerate(seated) if node.id not in here}
-    return {node.id: gone.pop(node.name) for node in taken if node.id not in old and node.name in gone}
-
-
-def _order(nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: Assign | None) -> list[Node]:
-    if assign is not None:
-        chosen = assign(nodes, {"round": number, "previous": dict(old)})
-        if chosen is not None and ranks.is_permutation(chosen, len(nodes)):
-            return [node for _, node in sorted(zip(chosen, nodes, strict=True), key=lambda pair: pair[0])]
-    return ranks.seat(nodes, old)
-
-
-def missing(round: Round, limits: Limits) -> str:
-    """What a gathering round waits for, in words."""
-    if round.expected:
-        names = [node.name for node in round.seated if node.id in round.expected]
-        return f"waiting for {_listed(names)} to come back"
-    here = _listed([node.name for node in round.here])
-    if len(round.here) >= limits.low:
-        return f"here: {here}; up to {limits.high - len(round.here)} more may join until the last call ends"
-    if limits.fixed_ranks:
-        free = set(range(limits.high)) - {node.node_rank for node in round.here}
-        return f"here: {here}; node ranks that are missing: {_listed([str(rank) for rank in sorted(free)])}"
-    lost = [node.name for node in round.seated if node.id not in round.here.ids]
-    came = f"; were here before: {_listed(lost)}" if lost else ""
-    return f"here: {here}; {limits.low - len(round.here)} more needed{came}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The names, but not all of very many."""
-    shown = ", ".join(names[:LISTED])
-    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"

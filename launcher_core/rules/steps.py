@@ -32,6 +32,8 @@ class Alarm(Enum):
     """Workers that were sent SIGKILL should be gone."""
     BARRIER = "barrier"
     """The other nodes have had their time to finish."""
+    VERDICT = "verdict"
+    """The others have had their time to settle why the job has failed."""
     BACKOFF = "backoff"
     """The pause before a restart is over."""
 
@@ -240,6 +242,17 @@ class TellFailed(Value):
     """Whether the job is over with that, restarts or not."""
 
 
+HUNG = -1
+
+
+class TellKnown(Value):
+    """Have the other nodes know what this one knows of the failure of a round."""
+
+    round: int
+    local_rank: int | None = None
+    """The worker that failed, HUNG when none has; None for all of them, once they have ended."""
+
+
 class TellFinished(Value):
     """Tell the meeting that this node's workers succeeded."""
 
@@ -260,5 +273,5 @@ class Say(Value):
 
 Effect = (
     Join | Start | Look | Warn | Requeue | AskMore | Examine | Kill | Pass | Sweep | Arm | Disarm
-    | TellFailed | TellFinished | Leave | Say
+    | TellFailed | TellKnown | TellFinished | Leave | Say
 )  # fmt: skip

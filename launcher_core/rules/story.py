@@ -11,6 +11,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from launcher_core.rules import past
+from launcher_core.rules.again import ALONE
 from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.native_error import native_error
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
@@ -18,6 +20,7 @@ from launcher_core.rules.python_error import PythonError, clean, no_program, tra
 TRACEBACK_LINES = 20
 MESSAGE_LINES = 5
 OTHERS = 8
+FATES = 4
 _WIDTH = 300
 CRASH = "Fatal Python error"
 _NUMBER = re.compile(r"\d+")
@@ -54,7 +57,11 @@ _EXIT_CODES: Mapping[int, str] = {
 
 
 class Case(NamedTuple):
-    """A failed launch and the worker to blame for it: all that a report says, as text or as data."""
+    """A failed launch and the worker to blame for it: all that a report says, as text or as data.
+
+    `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files that hold
+    the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
+    """
 
     name: str
     failures: Sequence[Failed]
@@ -73,6 +80,19 @@ class Case(NamedTuple):
     """What those that still ran were doing, a line for each place, and the file that has all of it."""
     stuck: str = ""
     """Who did not end after SIGKILL, and what the kernel says of it."""
+    foreign: bool = False
+    """Whether the worker to blame is another node's: when it failed, by this node's clock, is not known."""
+    alone: bool = True
+    """Whether to tell of this node's other workers, which `nodes` does not."""
+    nodes: Sequence[tuple[str, str]] = ()
+    """Names of nodes, and what became of their workers, where more than one node was asked."""
+    past: Sequence[Mapping[str, Any]] = ()
+    """What ended the rounds before, as rules/past counts it."""
+    again: str = ""
+    """A command that runs the worker to blame once more."""
+    world_size: int = 1
+    files: tuple[str, str] | None = None
+    """Where the stdout and the stderr of another node's worker are, on that node; "" for none."""
 
     @property
     def blamed(self) -> Failed:
@@ -81,58 +101,47 @@ class Case(NamedTuple):
 
 
 def told(case: Case) -> str:
-    """The report on the case, as `report` makes it."""
-    words: dict[str, Any] = case._asdict()
-    hung = words.pop("hung")
-    text = report(**words)
-    return f"{hung}\n\n{text}" if hung else text
-
-
-def report(
-    name: str,
-    failures: Sequence[Failed],
-    root: int,
-    reason: str,
-    log_paths: Mapping[int, Sequence[str]],
-    hostname: str,
-    *,
-    restarts: int = 0,
-    max_restarts: int = 0,
-    report_lines: int = 20,
-    refusal: str = "",
-    stacks: Sequence[str] = (),
-    stuck: str = "",
-) -> str:
-    """The report as lines joined by newlines, none at the end.
-
-    `root` is a position in `failures`, `reason` why it was chosen; `log_paths` maps local rank to the files
-    that hold the worker's output; `report_lines` bounds the lines of its stderr, 0 leaves them out.
-    """
-    failed = failures[root]
-    others = [other for position, other in enumerate(failures) if position != root]
-    facts = [
-        *_grid("cause", cause(failed)),
-        *_grid("where", _where(failed.error)),
-        *_grid("worker", [_worker(failed)]),
-        *_grid("restarts", [_restarts(restarts, max_restarts, refusal)]),
-        *_grid("blamed", [reason] if others or is_echo(failed) else []),
-        *_grid("note", [failed.problem] if failed.problem else []),
-    ]
-    ends = [
-        *_grid("also", _also(failed, [other for other in others if not other.stopped])),
-        *_stopped([other for other in others if other.stopped]),
-        *_grid("stacks", stacks),
-        *_grid("stuck", [f"{stuck}; it is left behind"] if stuck else []),
-        *_grid("logs", [*log_paths.get(failed.local_rank, ()), *filter(None, [failed.error_file])]),
-    ]
+    """The report as lines joined by newlines, none at the end."""
+    root = case.blamed
+    trace = _told(root.error) if root.error else ()
     parts = [
-        [title(name, failed, hostname)],
-        facts,
-        _block("traceback", _fitted(_told(failed.error) if failed.error else ())),
-        _block("end of its stderr", _stderr(failed, report_lines)),
-        ends,
+        [title(case.name, root, case.hostname)],
+        _facts(case),
+        _block("traceback", _fitted(trace)),
+        _block("end of its stderr", _stderr(root, case.report_lines)),
+        _ends(case),
     ]
-    return "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
+    text = "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
+    if case.again:  # of which nothing may be left out
+        text = "\n".join([text, "", *_grid("repeat", [case.again, *([ALONE] if case.world_size > 1 else [])])])
+    return f"{case.hung}\n\n{text}" if case.hung else text
+
+
+def _facts(case: Case) -> list[str]:
+    root, several = case.blamed, len(case.failures) > 1 or bool(case.nodes)
+    return [
+        *_grid("cause", cause(root)),
+        *_grid("where", _where(root.error)),
+        *_grid("worker", [_worker(root)]),
+        *_grid("restarts", [_restarts(case.restarts, case.max_restarts, case.refusal), *past.told(case.past)]),
+        *_grid("blamed", [case.reason] if several or is_echo(root) else []),
+        *_grid("note", [root.problem] if root.problem else []),
+    ]
+
+
+def _ends(case: Case) -> list[str]:
+    """What became of the others, and where to look."""
+    root, host = case.blamed, f"{case.hostname}:" if case.nodes else ""
+    others = [one for position, one in enumerate(case.failures) if position != case.root and case.alone]
+    paths = [*case.log_paths.get(root.local_rank, ()), *filter(None, [root.error_file])]
+    return [
+        *_grid("also", _also(root, [one for one in others if not one.stopped], foreign=case.foreign)),
+        *_stopped([one for one in others if one.stopped]),
+        *_grid("stacks", case.stacks),
+        *_grid("stuck", [f"{case.stuck}; it is left behind"] if case.stuck else []),
+        *_grid("nodes", [f"{node}: {text}" for node, text in case.nodes]),
+        *_grid("logs", [f"{host}{path}" for path in paths]),
+    ]
 
 
 def ending(exit_code: int) -> str:
@@ -245,18 +254,24 @@ def _restarts(spent: int, allowed: int, refusal: str) -> str:
     return f"{spent} of {allowed} spent{'' if spent < allowed else ': --max-restarts allows no more'}"
 
 
-def _also(root: Failed, others: Sequence[Failed]) -> list[str]:
+def _also(root: Failed, others: Sequence[Failed], *, foreign: bool) -> list[str]:
     """One line for each way in which others failed by themselves, the earliest first, at most OTHERS."""
     alike: dict[tuple[str, str], list[Failed]] = {}
     for other in sorted(others, key=lambda other: (other.at, other.rank)):
         alike.setdefault((ending(other.exit_code), _NUMBER.sub("0", said(other))), []).append(other)
     groups = list(alike.values())
     rows = [
-        (rank_list(one.rank for one in ones), ending(ones[0].exit_code), _gap(root, ones), _all_said(root, ones))
+        (
+            rank_list(one.rank for one in ones),
+            ending(ones[0].exit_code),
+            "" if foreign else _gap(root, ones),
+            _all_said(root, ones),
+        )
         for ones in groups[:OTHERS]
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+    shown = [column for column in range(3) if widths[column]]
+    lines = ["  ".join([*(row[at].ljust(widths[at]) for at in shown), row[3]]).rstrip() for row in rows]
     left = [one.rank for ones in groups[OTHERS:] for one in ones]
     return [*lines, f"and {rank_list(left)}"] if left else lines
 
@@ -288,6 +303,19 @@ def _stopped(others: Sequence[Failed]) -> list[str]:
     forced = [other.rank for other in others if other.exit_code == -signal.SIGKILL]
     killed = f" ({rank_list(forced)} by SIGKILL)" if forced else ""
     return [f"  stopped by the launcher: {rank_list(other.rank for other in others)}{killed}"]
+
+
+def fates(failures: Sequence[Failed], succeeded: Iterable[int] = ()) -> str:
+    """What became of a node's workers, in a line; never empty."""
+    alike: dict[str, list[int]] = {}
+    for one in sorted(failures, key=lambda one: (one.stopped, one.at, one.rank)):
+        what = f"{ending(one.exit_code)}{': ' if said(one) else ''}{_short(said(one), 100)}"
+        alike.setdefault("stopped by the launcher" if one.stopped else what, []).append(one.rank)
+    told = [f"{rank_list(ranks)} {what}" for what, ranks in alike.items()]
+    if len(told) > FATES:
+        told[FATES - 1 :] = [f"{len(told) - FATES + 1} more ways to end"]
+    well = list(succeeded)
+    return "; ".join([*told, *([f"{rank_list(well)} succeeded"] if well else [])]) or "no worker ran"
 
 
 def _stderr(failed: Failed, limit: int) -> list[str]:

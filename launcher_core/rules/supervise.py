@@ -30,8 +30,10 @@ from launcher_core.rules.ending import (
     time_is_up,
     told,
     trouble,
+    unsettled,
     wants,
     warned,
+    why_failed,
     worker_stopped,
 )
 from launcher_core.rules.steps import (
@@ -78,6 +80,7 @@ class Patience(Value):
     linger: float = 10.0
     """For those that are not, if the job is to go on, or the kernel is taking them down."""
     barrier: float = 300.0
+    verdict: float = 3.0
 
 
 class Agent(Value):
@@ -130,13 +133,6 @@ def step(agent: Agent, event: AgentEvent) -> Step:
 def begin(agent: Agent) -> Step:
     """The first step of a launch."""
     return agent, (Join(),)
-
-
-def why_failed(exit: WorkerExit, place: Place | None) -> str:
-    """One worker's failure in a few words, as the other nodes are told it."""
-    rank = exit.local_rank + (place.base_rank if place else 0)
-    how = f"exited with code {exit.code}" if exit.code > 0 else f"was killed by signal {-exit.code}"
-    return f"rank {rank} (local rank {exit.local_rank}, pid {exit.pid}) {how}"
 
 
 # --- transitions ----------------------------------------------------------------------------------------
@@ -229,6 +225,8 @@ def _cut_in_stopping(agent: Agent, event: Cut) -> Step:
 
 
 def _cut_in_awaiting(agent: Agent, event: Cut) -> Step:
+    if isinstance(agent.verdict, Over):
+        return unsettled(agent, event)
     agent, effects = follow(agent._replace(verdict=_rejoin(agent, event)))
     return agent, (Disarm(), Say(event), *effects)
 
@@ -238,9 +236,7 @@ def _rejoin(agent: Agent, event: Cut) -> Regroup:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
-    if event.requeue:
-        return preempt(agent, event.reason, Say(event))
-    return agent._replace(state=State.DONE, verdict=event), ()
+    return preempt(agent, event.reason, Say(event)) if event.requeue else follow(agent._replace(verdict=event))
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
@@ -248,6 +244,8 @@ def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
 
 
 def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
+    if isinstance(agent.verdict, Over):
+        return unsettled(agent, event)
     return agent._replace(state=State.DONE, error=event.error), (Disarm(),)
 
 
@@ -370,7 +368,7 @@ TABLE: dict[State, dict[type, Transition]] = {
         Wants: _ignore,
         Examined: _ignore,
         Looked: keep_look,
-        Rang: _ignore,
+        Rang: unsettled,
     },
     State.FINISHING: {
         Formed: _ignore,

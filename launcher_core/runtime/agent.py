@@ -18,12 +18,11 @@ from launcher_core.model.settings import MOST, LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
-from launcher_core.rules.steps import Alarm, Exited, Stalled, StartFailed, State
+from launcher_core.rules.steps import HUNG, Alarm, Exited, Stalled, StartFailed, State
 from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
-from launcher_core.runtime import system
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
-from launcher_core.runtime.group import Group
+from launcher_core.runtime.group import Group, explained
 from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
 from launcher_core.runtime.signals import Signals
@@ -71,6 +70,15 @@ class Ending(NamedTuple):
     """Where the last round's output went."""
     refusal: str = ""
     """Why the last failure was not worth another start, where it was for what it is."""
+    past: Sequence[Regroup | Cut] = ()
+    command: Command = Command()
+
+    def again(self, local_rank: int) -> str:
+        """A command that runs this worker once more; "" where there is none."""
+        from launcher_core.rules.again import again
+
+        place, size = self.agent.place, self.agent.local_world_size
+        return "" if place is None else again(self.command.argv, place, local_rank, size)
 
 
 class LocalAgent:
@@ -138,7 +146,8 @@ class LocalAgent:
                     if self._group.pids:
                         self._stop_watching()
                     self._group.abandon()
-            return Ending(self._agent, self._group.values, self._failures, self._group.dest, self._refusal)
+            group, past = self._group, tuple(self._past)
+            return Ending(self._agent, group.values, self._failures, group.dest, self._refusal, past, self._command)
 
     def _supervise(self) -> None:
         self._open_door()
@@ -146,7 +155,7 @@ class LocalAgent:
             self._warden.start()
             self._parts.meeting.start(self._loop.post)
         except OSError as error:
-            raise _explained(error) from error
+            raise explained(error) from error
         self._diary.begun()
         self._take(begin(self._agent))
         while not self._is_done():
@@ -236,7 +245,7 @@ class LocalAgent:
             self._loop.post(StartFailed(error))
             return
         except (OSError, ValueError) as error:
-            self._loop.post(StartFailed(_explained(error)))
+            self._loop.post(StartFailed(explained(error)))
             return
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
@@ -325,6 +334,7 @@ class LocalAgent:
         left = self._config.max_restarts - spent + self._ledger.forgiven(monotonic())
         self._refusal = self._ledger.refusal(broke) if left > 0 and not effect.final else ""
         why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
+        self._testify(steps.TellKnown(effect.round, first.local_rank if first else HUNG))
         if why_not or effect.final:
             reason = f"{reason}; {why_not}" if why_not else reason
             self._tell(Over(False, reason))
@@ -332,6 +342,15 @@ class LocalAgent:
         else:
             forgiven = self._ledger.forgiven(monotonic())
             self._parts.meeting.failed(effect.round, reason, *([forgiven] if forgiven else []))
+
+    def _testify(self, effect: steps.TellKnown) -> None:
+        """Tell the others what is known, where there are others, and a meeting that passes on more than a reason."""
+        place, meeting = self._agent.place, self._parts.meeting
+        if place is not None and place.group_world_size > 1 and hasattr(meeting, "testify"):
+            from launcher_core.runtime.witness import Scene, testify
+
+            scene = Scene(self._node, place, self._agent, self._command, self._group.dest, self._refusal)
+            testify(meeting, scene, effect, self._failures, self._failure)
 
     def _broke(self, exit: WorkerExit | None) -> Broke:
         """How the group failed, as far as it says of what is worth another start."""
@@ -373,18 +392,8 @@ class LocalAgent:
         steps.Arm: _arm,
         steps.Disarm: _disarm,
         steps.TellFailed: _tell_failed,
+        steps.TellKnown: _testify,
         steps.TellFinished: _tell_finished,
         steps.Leave: _leave,
         steps.Say: _say,
     }
-
-
-def _explained(error: OSError | ValueError) -> LauncherError:
-    """Why it could not be started, in words: a ValueError is about what was asked for."""
-    if isinstance(error, ValueError):
-        explained: LauncherError = UsageError(str(error))
-    else:
-        plain = None if error.filename else error.strerror
-        explained = StartError(system.too_many_files(error) or plain or str(error))
-    explained.__cause__ = error
-    return explained

@@ -6,15 +6,16 @@ holds the connection and turns what the coordinator pushes into news for the age
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from launcher_core.hooks.ports import Store
 from launcher_core.model.job import Node
 from launcher_core.model.news import News, Notice
 from launcher_core.rules.guest import Guest, Where
-from launcher_core.rules.round import Assign, Close, Limits
+from launcher_core.rules.ranks import Assign
+from launcher_core.rules.round import Close, Limits
 from launcher_core.runtime.conversation import Conversation
 from launcher_core.runtime.coordinator import Coordinator, Terms
 from launcher_core.runtime.listening import PortInUse, listen, local_address, lookup, refuse_loopback
@@ -111,6 +112,10 @@ class CoordinatedMeeting:
     def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
         self._ask(lambda guest, now: guest.failed(round, reason, forgiven))
+
+    def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str) -> None:
+        """Have the other nodes know what this one knows of a failure."""
+        self._ask(lambda guest, now: guest.testify(round, testimony, told, now))
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""

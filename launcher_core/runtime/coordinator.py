@@ -15,8 +15,10 @@ from launcher_core.hooks.ports import ATTACHED, Peer, Service, Store
 from launcher_core.model.job import Node
 from launcher_core.rules import proof
 from launcher_core.rules import round as rounds
+from launcher_core.rules.crowd import missing
 from launcher_core.rules.protocol import MAGIC, MAX_ASKED, SIGNS, Frames, frame
-from launcher_core.rules.round import Assign, Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
+from launcher_core.rules.ranks import Assign
+from launcher_core.rules.round import Change, Dismiss, End, Limits, Outcome, Park, Phase, Round, Seat
 
 MOST_REFUSALS = 20
 """Refused agents that the host's people are told of."""
@@ -205,7 +207,7 @@ class Coordinator:
         round, limits = self._round, self._terms.limits
         left = None if round.deadline is None else round.deadline - now
         then = "" if left is None else "the round starts with these"
-        detail = rounds.missing(round, limits)[:REASON]
+        detail = missing(round, limits)[:REASON]
         fields = {"have": len(round.here), "low": limits.low, "high": limits.high}
         return frame("waiting", detail=detail, seconds_left=left, then=then, **fields)
 
@@ -319,8 +321,12 @@ class AgentSession:
         elif isinstance(outcome, End) and outcome.refused:
             self.refuse(outcome.reason)
         elif isinstance(outcome, End):
-            requeue = {"requeue": True} if outcome.requeue else {}
-            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason, **requeue))
+            more: dict[str, Any] = {"requeue": True} if outcome.requeue else {}
+            if outcome.verdict is not None:
+                more |= {"verdict": outcome.verdict, "settled": outcome.settled}
+            if outcome.aftermath:
+                more["aftermath"] = outcome.aftermath
+            self._peer.send(frame("end", succeeded=outcome.succeeded, reason=outcome.reason, **more))
 
     def send(self, data: bytes) -> None:
         """Send what is the same for many."""
@@ -348,8 +354,10 @@ class AgentSession:
             self.silent = False
             self.drop(message["reason"][:REASON])
         elif kind == "close":
-            self._coordinator.change(rounds.Close(message["reason"][:REASON], bool(message.get("requeue"))))
-        elif kind in ("failed", "finished") and self.node is not None:
+            testimony, at = self._testified(message)
+            requeue = bool(message.get("requeue"))
+            self._coordinator.change(rounds.Close(message["reason"][:REASON], requeue, testimony, at))
+        elif kind in ("failed", "testify", "finished") and self.node is not None:
             self._report(kind, self.node.id, message)
         else:
             raise ValueError(f"message {kind!r} is not known here")
@@ -366,10 +374,18 @@ class AgentSession:
         self._coordinator.forget(self)
         self._coordinator.expire(self)
 
+    def _testified(self, message: dict[str, Any]) -> tuple[Any, float | None]:
+        """A testimony, and when what it tells of happened, by the clock here; None, None without one."""
+        told = message.get("testimony")
+        return told, None if told is None else self._coordinator.clock() - told["age"]
+
     def _report(self, kind: str, id: str, message: dict[str, Any]) -> None:
         number = message["round"]
+        testimony, at = self._testified(message)
         if kind == "failed":
             forgiven = message.get("forgiven") or 0
-            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON], forgiven))
+            self._coordinator.change(rounds.Failed(id, number, message["reason"][:REASON], forgiven, testimony, at))
+        elif kind == "testify":
+            self._coordinator.change(rounds.Known(id, number, testimony, at, message["told"]))
         else:
             self._coordinator.change(rounds.Finished(id, number))

@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic, time
 from typing import Any
 
-from launcher_core.errors import LauncherError
+from launcher_core.errors import LauncherError, StartError, UsageError
 from launcher_core.hooks.ports import Child, LogsSpecs, Starter
 from launcher_core.model.job import Command, Worker, WorkerExit
 from launcher_core.model.logs import LogsDest
@@ -173,3 +173,14 @@ def _value(child: Child) -> Any:
         return child.value()
     except ValueError as error:
         raise LauncherError(str(error)) from error
+
+
+def explained(error: OSError | ValueError) -> LauncherError:
+    """Why it could not be started, in words: a ValueError is about what was asked for."""
+    if isinstance(error, ValueError):
+        found: LauncherError = UsageError(str(error))
+    else:
+        plain = None if error.filename else error.strerror
+        found = StartError(system.too_many_files(error) or plain or str(error))
+    found.__cause__ = error
+    return found

@@ -8,7 +8,7 @@ that its workers meet at.
 import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -24,9 +24,9 @@ from launcher_core.errors import (
 from launcher_core.hooks.ports import RendezvousBackend, Service, Store
 from launcher_core.model.job import Node
 from launcher_core.model.news import Formed, News, Trouble, Waiting
-from launcher_core.rules import round as rounds
-from launcher_core.rules.clerk import WAITING_EVERY, Clerk, Errand
-from launcher_core.rules.register import Address, Register
+from launcher_core.rules.clerk import WAITING_EVERY, Clerk
+from launcher_core.rules.crowd import missing
+from launcher_core.rules.register import Address, Errand, Register
 from launcher_core.runtime.listening import advertised
 from launcher_core.runtime.serving import PortServer, listen
 
@@ -107,6 +107,10 @@ class RegisterMeeting:
     def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
         self._orders.put(lambda: self._clerk.failed(round, reason, forgiven))
+
+    def testify(self, round: int, testimony: Mapping[str, Any] | None, told: str) -> None:
+        """Have the other nodes know what this one knows of a failure."""
+        self._orders.put(lambda: self._clerk.testify(round, testimony, told))
 
     def finished(self, round: int) -> None:
         """Report success; the answer is Over or Regroup."""
@@ -296,7 +300,7 @@ class RegisterMeeting:
                 self._turn.notify_all()
         if late:
             seconds = f"{self._clerk.terms.join_timeout:g} s (--rdzv-conf join_timeout)"
-            why = rounds.missing(register.round, self._clerk.terms.limits)
+            why = missing(register.round, self._clerk.terms.limits)
             raise RendezvousTimeoutError(f"no round formed within {seconds}: {why}")
 
     def _can_meet(self, register: Register, now: float) -> bool:

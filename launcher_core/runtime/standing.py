@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from launcher_core.model.job import Command, Node, Worker
 from launcher_core.model.news import Cut, Regroup, Waiting
 from launcher_core.model.settings import LaunchConfig
+from launcher_core.rules.past import causes
 from launcher_core.rules.steps import State
 from launcher_core.rules.supervise import Agent
 
@@ -61,7 +62,7 @@ def standing(
         "restarts": {
             "spent": max([place.restarts if place else 0, *(one.restarts for one in past if isinstance(one, Regroup))]),
             "max": config.max_restarts,
-            "causes": _causes(past),
+            "causes": causes(past),
         },
         "waiting": _waiting(waiting) if agent.state is State.JOINING else None,
     }
@@ -114,16 +115,6 @@ def _state(agent: Agent) -> str:
     if agent.state is State.JOINING:
         return "rendezvous" if agent.place is None else "restarting"
     return str(agent.state.value)
-
-
-def _causes(past: Iterable[Regroup | Cut]) -> list[dict[str, Any]]:
-    """Why rounds ended, most recent last: `kind` is failure (it cost a restart), members, or cut off."""
-    counted: dict[tuple[str, str], int] = {}
-    for one in past:
-        kind = "cut off" if isinstance(one, Cut) else "failure" if one.restart else "members"
-        key = (kind, one.reason)
-        counted[key] = counted.pop(key, 0) + 1
-    return [{"kind": kind, "reason": reason, "count": count} for (kind, reason), count in counted.items()]
 
 
 def _waiting(waiting: Waiting | None) -> dict[str, Any] | None:

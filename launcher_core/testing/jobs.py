@@ -16,8 +16,8 @@ import pytest
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup
-from launcher_core.rules.clerk import Clerk, Errand
-from launcher_core.rules.register import Address, Terms
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Address, Errand, Terms
 from launcher_core.rules.round import Limits
 
 TICK = 0.05

@@ -22,6 +22,7 @@ def shown() -> list[tuple[str, str]]:
 
 def neutral(text: str) -> list[str]:
     """The lines without what differs from run to run and machine to machine, in an order of their own."""
+    text = text.replace(sys.executable, "python")
     text = text.replace(f"{ROOT}/", "").replace(f"on {socket.gethostname()}", "on HOST")
     text = re.sub(r"launcher: time: .*", "launcher: time: ...", re.sub(r"pid \d+", "pid N", text))
     text = re.sub(r"(stacks   rank 0:) .*", r"\1 ...", re.sub(r"all of it: .*/", "all of it: ", text))
@@ -73,7 +74,12 @@ def test_the_tutorials_recorder_writes_what_the_tutorial_shows(launcher, distrib
 if __name__ == "__main__":  # writes the README's outputs anew
     text = (ROOT / "README.md").read_text()
     for arguments, output in shown():
-        fresh = run(arguments).replace(f"{ROOT}/", "").replace(f"on {socket.gethostname()}", "on node-3")
+        fresh = (
+            run(arguments)
+            .replace(sys.executable, "python")
+            .replace(f"{ROOT}/", "")
+            .replace(f"on {socket.gethostname()}", "on node-3")
+        )
         block = f"```console\n$ launcher {arguments}\n"
         text = text.replace(block + output + "```", block + fresh + "```")
     (ROOT / "README.md").write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,22 @@ def test_an_exception_has_its_class_type_message_and_place(launcher: Launcher, f
     place = {"file": str(script), "line": 2, "function": "work", "source": "raise ValueError(f'bad {x}')"}
     assert cause["frame"] == place
     assert cause["stderr"][-1] == cause["traceback"][-1] == "ValueError: bad 3"
-    assert found["restarts"] == {"spent": 1, "allowed": 1}
+    assert (found["restarts"]["spent"], found["restarts"]["allowed"]) == (1, 1)
+    (cause,) = found["restarts"]["causes"]
+    assert (cause["kind"], cause["count"]) == ("failure", 1)
+    assert f"           once: {cause['reason']}\n" in result.err
     assert found["logs"]["stderr"] in result.err
     assert Path(tmp_path, found["logs"]["stderr"]).read_text().endswith("ValueError: bad 3\n")
+
+
+def test_the_command_that_reproduces_a_rank_does_so(launcher: Launcher, file: Path, tmp_path: Path) -> None:
+    script = tmp_path / "it's.py"
+    script.write_text("import os, sys\nsys.exit(int(sys.argv[1]) if os.environ['RANK'] == '1' else 0)\n")
+    result, found = failed(launcher, file, "--nproc-per-node=2", script, "7", "a  b")
+    command = found["cause"]["reproduce"]
+    assert f"  repeat   {command}\n" in result.err
+    assert command.startswith("RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 ")
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, check=False).returncode == 7
 
 
 def test_an_exit_code_is_the_cause_and_the_others_are_its_consequences(launcher: Launcher, file: Path) -> None:
@@ -68,7 +82,7 @@ def test_an_exit_code_is_the_cause_and_the_others_are_its_consequences(launcher:
     assert [cause[name] for name in ("class", "rank", "exit_code", "signal", "exception")] == [
         "exit_code", 1, 7, None, None
     ]  # fmt: skip
-    assert found["consequences"] == {"stopped": [0, 2], "killed": [], "failed": []}
+    assert found["consequences"] == {"stopped": [0, 2], "killed": [], "failed": [], "nodes": []}
 
 
 def test_a_segmentation_fault_is_a_signal_with_its_meaning(launcher: Launcher, file: Path) -> None:
@@ -137,9 +151,9 @@ def test_a_job_that_failed_on_another_node_has_failed_here_too(
     ]
     assert [one.wait().code for one in nodes] == [1, 1]
     told, own = read(files[0]), read(files[1])
-    assert [one["cause"]["class"] for one in (told, own)] == ["other_node", "exit_code"]
+    assert told["cause"] == own["cause"]
+    assert (told["cause"]["class"], told["cause"]["rank"], told["cause"]["exit_code"]) == ("exit_code", 1, 5)
     assert (told["outcome"], told["consequences"]["stopped"]) == ("failed", [0])
-    assert f"rank 1 (local rank 0, pid {own['cause']['pid']}) exited with code 5" in told["cause"]["text"]
     assert [one["node"]["group_rank"] for one in (told, own)] == [0, 1]
 
 

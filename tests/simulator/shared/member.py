@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.news import Cut, Formed, News, Over, Regroup
-from launcher_core.rules.clerk import Clerk, Errand
-from launcher_core.rules.register import Address
+from launcher_core.rules.blame import Failed
+from launcher_core.rules.clerk import Clerk
+from launcher_core.rules.register import Address, Errand
+from launcher_core.rules.testimony import statement
 from shared.backends import Cut as CutOff
 from shared.backends import LeasedView, View
 
@@ -152,10 +154,28 @@ class Member:
                 self._stop(0.05)
             elif isinstance(one, Regroup):
                 self._stop(self.world.random.uniform(0.0, 0.5))
+            elif isinstance(one, Over) and not one.settled:
+                self._asked(one)
             elif isinstance(one, Over):
-                self.over, self.running = one, None
-                self.world.check_end(one)
-                self._depart()
+                self._end(one)
+
+    def _asked(self, over: Over) -> None:
+        """The job is over, and all are asked what they know: told once the workers are gone, and soon given up."""
+        place, self.running = self.running, None
+        round = place.round if place is not None else self.rounds[-1] if self.rounds else -1
+
+        def tell() -> None:
+            if not self.gone:
+                self.clerk.testify(round, None, f"{self.node.id} has stopped")
+                self.look()
+
+        self.world.after(self.world.random.uniform(0.0, 1.5), lambda: self.when_up(tell))
+        self.world.after(3.0, lambda: self.when_up(lambda: None if self.gone else self._end(over)))
+
+    def _end(self, over: Over) -> None:
+        self.over, self.running = over, None
+        self.world.check_end(over)
+        self._depart()
 
     def _start(self, place: Place) -> None:
         self.world.check_start(self, place)
@@ -184,8 +204,16 @@ class Member:
         if self.running is place and self.clerk.holds:
             self.say(f"fails in round {place.round}")
             self.running = None
+            self._testify(place)
             self.clerk.failed(place.round, f"{self.node.id} failed")
             self.look()
+
+    def _testify(self, place: Place) -> None:
+        """Say more than the reason, as agents do in rounds of more than one node; some have only lost a connection."""
+        if place.group_world_size > 1 and self.world.testify:
+            lost = "Connection reset by peer" if self.world.random.random() < 0.5 else "it"
+            worker = Failed(place.base_rank, 0, 1, 1, 0.0, message=lost)
+            self.clerk.testify(place.round, statement(self.node.name, worker), "")
 
     def _stop(self, seconds: float) -> None:
         def stopped() -> None:

@@ -59,6 +59,10 @@ class World:
         """Whether workers fail as soon as one of another node is gone."""
         self.longest = random.choice((3.0, 30.0))
         """Seconds that workers run at most."""
+        self.testify = random.random() < 0.7
+        """Whether nodes say more of a failure than its reason."""
+        self.verdicts: dict[int, Any] = {}
+        """Job -> what its nodes have settled on."""
         for _ in range(random.randint(0, 9)):
             self.after(random.uniform(1.0, CALM_AT), self._fault)
 
@@ -153,7 +157,10 @@ class World:
     # --- what must hold ---------------------------------------------------------------------------------
 
     def check_end(self, over: Over) -> None:
-        """The job has ended."""
+        """The job has ended, for one node."""
+        known = self.verdicts.setdefault(self.jobs, over.verdict) if over.settled and over.verdict else None
+        if known is not None and known != over.verdict:
+            raise Broken(f"{known} and {over.verdict} are both the cause")
         if over.reason.endswith(" failed") and len(self.failed_rounds) <= self.limits.max_restarts:
             raise Broken(f"{over} with {self.limits.max_restarts} restarts, and failures in {self.failed_rounds}")
 

@@ -54,6 +54,7 @@ class Look:
         """Nodes and rounds whose workers have all exited with 0, and when."""
         self._due_since: float | None = None
         self.over: Round | None = None
+        self.verdicts: list[Any] = []
 
     # --- the coordinator --------------------------------------------------------------------------------
 
@@ -185,6 +186,13 @@ class Look:
             hold(not regular, f"{member.node.id} lost the host, which was not lost")
         elif agent.state is State.DONE and isinstance(agent.verdict, Over) and not self._story.host_crashed:
             self._check_barrier(member)
+            self._check_verdict(agent.verdict)
+
+    def _check_verdict(self, over: Over) -> None:
+        """All whose verdict is settled have the same."""
+        if over.verdict is not None and over.settled:
+            self.verdicts.append(over.verdict)
+            hold(over.verdict == self.verdicts[0], f"{over.verdict} and {self.verdicts[0]} are both the cause")
 
     def _settled(self, member: Member) -> bool:
         """Whether an agent has had all the time it needs to get a place."""

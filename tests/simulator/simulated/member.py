@@ -10,10 +10,12 @@ from typing import Any, ClassVar, NamedTuple
 from launcher_core.model.job import Node, WorkerExit
 from launcher_core.rules import steps
 from launcher_core.rules import supervise as table
+from launcher_core.rules.blame import Failed
 from launcher_core.rules.guest import Where
 from launcher_core.rules.round import Close
 from launcher_core.rules.steps import State
 from launcher_core.rules.supervise import Agent, Patience, Step
+from launcher_core.rules.testimony import statement
 from launcher_core.runtime.coordinated import HOST_ENDED
 from simulated.host import Port
 from simulated.network import Network
@@ -225,7 +227,18 @@ class Member:
         self.talk.ask(lambda guest, now: guest.join(self.node, now))
 
     def _tell_failed(self, effect: steps.TellFailed) -> None:
+        self._testify(steps.TellKnown(effect.round, self.agent.failures[0].local_rank))
         self.talk.ask(lambda guest, now: guest.failed(effect.round, effect.reason))
+
+    def _testify(self, effect: steps.TellKnown) -> None:
+        told = None
+        if effect.local_rank is not None and self.agent.place is not None:
+            (code,) = (exit.code for exit in self.agent.exits if exit.local_rank == effect.local_rank)
+            rank = self.agent.place.base_rank + effect.local_rank
+            lost = "ConnectionResetError: lost" if code == 1 else "it"
+            told = statement(self.node.name, Failed(rank, effect.local_rank, 1, code, 0.0, message=lost))
+        said = "" if told else f"{len(self.agent.exits)} have ended"
+        self.talk.ask(lambda guest, now: guest.testify(effect.round, told, said, now))
 
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self.talk.ask(lambda guest, now: guest.finished(effect.round))
@@ -252,6 +265,7 @@ class Member:
         steps.Arm: _arm,
         steps.Disarm: _disarm,
         steps.TellFailed: _tell_failed,
+        steps.TellKnown: _testify,
         steps.TellFinished: _tell_finished,
         steps.Leave: _leave,
         steps.Say: _say,

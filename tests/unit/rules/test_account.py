@@ -16,6 +16,7 @@ from launcher_core.rules.blame import Failed, choose_root, find_exception
 from launcher_core.rules.python_error import Frame, PythonError
 from launcher_core.rules.steps import Looked
 from launcher_core.rules.story import Case, told
+from launcher_core.rules.testimony import statement
 
 JOB = Job("j7", "train.py", ("python", "-u", "train.py"))
 WHERE = Where("node-3", 1, 2, 8)
@@ -36,12 +37,18 @@ def case(*failures: Failed, **more: Any) -> Case:
 
 def of(verdict: Case, streams: dict[int, Streams] | None = None) -> dict[str, Any]:
     error = errors.ChildFailedError("train.py", {one.rank: None for one in verdict.failures})
-    return account(JOB, WHERE, SPENT, error, verdict, (), streams, SEEN)
+    return account(JOB, WHERE, SPENT._replace(past=verdict.past), error, verdict, (), streams, SEEN)
 
 
 def test_what_the_others_were_doing_is_there_where_it_was_seen() -> None:
     assert of(case(failed(0)))["stacks"] == {"lines": list(SEEN.lines), "file": SEEN.path}
     assert account(JOB, WHERE, SPENT, None)["stacks"] == {"lines": [], "file": None}
+
+
+def _elsewhere() -> errors.JobFailedError:
+    error = errors.JobFailedError("the job failed on another node: node-7 is gone")
+    error.told = statement("node-7", kind="node_lost", text="node-7 is gone")
+    return error
 
 
 # --- classes ---------------------------------------------------------------------------------------------
@@ -73,6 +80,7 @@ def test_a_workers_failure_has_a_class(failure: Failed, name: str) -> None:
     [
         (errors.SignalException("got 15", signal.SIGTERM), "stopped", 143, "stopped"),
         (KeyboardInterrupt(), "stopped", 130, "stopped"),
+        (_elsewhere(), "failed", 1, "node_lost"),
         (errors.JobFailedError("rank 3 exited with code 1 on node-1"), "failed", 1, "other_node"),
         (errors.HostLostError("gone"), "failed", 75, "host_lost"),
         (errors.RendezvousTimeoutError("nobody came"), "failed", 1, "rendezvous_failed"),
@@ -89,7 +97,7 @@ def test_what_ends_a_launch_without_a_workers_failure_has_one_too(
     found = account(JOB, WHERE, SPENT, error)
     check(found)
     assert (found["outcome"], found["exit_code"], found["cause"]["class"]) == (outcome, code, name)
-    assert str(error) in found["cause"]["text"]
+    assert found["cause"]["text"] in str(error) or str(error) in found["cause"]["text"]
     assert found["cause"]["rank"] is None
 
 
@@ -136,13 +144,16 @@ def test_a_failure_is_told_whole() -> None:
         "stopped": [0, 2],
         "killed": [2],
         "failed": [{"rank": 3, "local_rank": 3, "pid": 103, "exit_code": 4, "seconds_later": 0.25, "said": "lost it"}],
+        "nodes": [],
     }
-    assert found["restarts"] == {"spent": 1, "allowed": 3}
+    assert found["restarts"] == {"spent": 1, "allowed": 3, "causes": []}
     assert (found["began"], found["ended"], found["seconds"]) == (100.0, 107.5, 7.5)
 
 
 def test_every_row_of_the_page_is_in_some_report() -> None:
-    assert check(of(WHOLE)) | check(of(case(failed(0, -11)))) == set(FIELDS)
+    past = [{"kind": "failure", "reason": "rank 1 exited with code 3", "count": 2}]
+    nodes = case(failed(0, -11), nodes=(("node-3", "rank 0 SIGSEGV"),), past=past)
+    assert check(of(WHOLE)) | check(of(nodes)) == set(FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,22 @@ import pytest
 
 from launcher_core.model.job import Node
 from launcher_core.model.news import Formed, News, Over, Regroup, Waiting
-from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk, Errand
-from launcher_core.rules.register import Address, Register, Terms, decode_word
-from launcher_core.rules.round import Limits
+from launcher_core.rules.blame import Failed as Worker
+from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk
+from launcher_core.rules.doubt import Doubts
+from launcher_core.rules.register import (
+    Address,
+    Errand,
+    Register,
+    Terms,
+    Word,
+    decode,
+    decode_word,
+    encode,
+    encode_word,
+)
+from launcher_core.rules.round import SETTLE, Limits
+from launcher_core.rules.testimony import statement
 
 
 class Desk:
@@ -166,3 +179,82 @@ def test_a_node_that_had_finished_is_not_missed_when_it_leaves_before_that_was_r
     first.clerk.finished(0)
 
     assert first.look(0.0) == [Over(True, "all workers succeeded")]
+
+
+# --- what ended the job ----------------------------------------------------------------------------------
+
+
+def telling(node: str, rank: int, message: str, age: float = 0.0) -> dict[str, Any]:
+    return statement(node, Worker(rank, 0, 100 + rank, 1, 5.0, message=message), age=age)
+
+
+def pair_over(desk: Desk, leased: bool) -> tuple[Member, Member]:
+    """Two nodes in a round, with no restart."""
+    pair = tuple(Member(desk, name, Limits(2, 2), leased=leased) for name in "ab")
+    for one in pair:
+        one.join(0.0)
+    while not all(one.clerk.holds for one in pair):
+        for one in pair:
+            one.look(0.0)
+    return pair  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("leased", [True, False])
+def test_nodes_settle_on_the_failure_that_explains_the_lost_connection(desk: Desk, leased: bool) -> None:
+    a, b = pair_over(desk, leased)
+    a.clerk.testify(0, telling("host-a", 0, "Connection reset by peer"), "")
+    a.clerk.failed(0, "a lost it")
+    told: dict[str, list[Over]] = {"a": [], "b": []}
+    for now in (10.0, 20.0, 20.1, 20.2, 20.3):  # first each shows that it lives
+        for one in (a, b):
+            news = [over for over in one.look(now) if isinstance(over, Over)]
+            told[one.name] += news
+            if news and not news[0].settled:
+                cause = telling("host-b", 1, "bad shard") if one is b else None
+                one.clerk.testify(0, cause, f"{one.name} has stopped")
+                assert not one.clerk.ended
+    assert [over.settled for over in told["a"]] == [over.settled for over in told["b"]] == [False, True]
+    assert told["a"][1] == told["b"][1]
+    assert told["a"][1].verdict["node"] == "host-b"
+    assert dict(told["a"][1].aftermath) == {"host-a": "a has stopped", "host-b": "b has stopped"}
+
+
+@pytest.mark.parametrize("leased", [True, False])
+def test_a_node_that_does_not_answer_is_waited_for_by_the_clock_of_each(desk: Desk, leased: bool) -> None:
+    a, b = pair_over(desk, leased)
+    a.clerk.testify(0, telling("host-a", 0, "bad shard"), "")
+    a.clerk.failed(0, "a failed")
+    news = [one for now in (10.0, 20.0) for member in (a, b) for one in member.look(now) if isinstance(one, Over)]
+    assert not news[0].settled
+    since = 20.0
+    assert a.clerk.alarm <= since + SETTLE
+    assert [one.settled for one in a.look(since + 2 * SETTLE) if isinstance(one, Over)] == [True]
+
+
+def test_of_failures_that_are_read_together_the_one_that_was_first_comes_first() -> None:
+    early, late = telling("host-b", 1, "bad", age=0.4), telling("host-a", 0, "bad", age=0.1)
+    words = [Word(Node(name, name, 1), 3, "failed", 0, testimony=told) for name, told in (("a", late), ("b", early))]
+    silent = Word(Node("c", "c", 1), 1, "leave")
+    doubts = Doubts(15.0)
+    assert [word.node.id for word in doubts.in_order([words[0], silent, words[1]], 10.0)] == ["c", "b", "a"]
+    later = Word(Node("d", "d", 1), 1, "failed", 0, testimony=telling("host-d", 3, "bad", age=0.2))
+    assert [word.node.id for word in doubts.in_order([later, *words], 10.5)] == ["b", "a", "d"]
+    assert doubts.in_order([silent], 11.0) == [silent]
+
+
+def test_a_word_with_a_testimony_is_read_as_it_was_written_and_nonsense_is_refused() -> None:
+    word = Word(Node("a", "host-a", 1), 3, "failed", 0, testimony=telling("host-a", 0, "bad"), told="x")
+    assert decode_word(encode_word(word)) == word
+    with pytest.raises(ValueError, match="an entry says what no launcher says"):
+        decode_word(encode_word(word._replace(testimony={"rank": "all"})))
+
+
+def test_a_register_whose_verdict_is_being_settled_is_read_as_it_was_written(desk: Desk) -> None:
+    a, _ = pair_over(desk, leased=True)
+    a.clerk.testify(0, telling("host-a", 0, "bad shard"), "")
+    a.clerk.failed(0, "a failed")
+    for now in (10.0, 20.0):
+        a.look(now)
+    assert desk.state is not None
+    register = decode(desk.state)
+    assert encode(register) == desk.state

@@ -9,8 +9,10 @@ from launcher_core.errors import HostLostError, RendezvousConnectionError, Rende
 from launcher_core.model.job import Place
 from launcher_core.model.news import Cut, Formed, Over, Regroup, Waiting
 from launcher_core.rules import proof
+from launcher_core.rules.blame import Failed
 from launcher_core.rules.guest import NEVER, REASON, Guest, Stage
 from launcher_core.rules.protocol import MAGIC, frame
+from launcher_core.rules.testimony import statement
 
 # --- the greeting ----------------------------------------------------------------------------------------
 
@@ -358,6 +360,44 @@ def test_the_end_is_the_last_thing_it_hears(succeeded):
 
     assert (host.guest.stage, host.guest.alarm) == (Stage.ENDED, NEVER)
     assert host.guest.broke("it closed the connection", 2) == host.says(3, "seat", **SEAT) == host.guest.tick(99) == []
+
+
+TOLD = statement("node-1", Failed(1, 0, 101, 3, 5.0), age=0.5)
+
+
+def test_what_is_known_of_a_failure_goes_along_with_the_report_of_it():
+    host = seated(0)
+    host.guest.testify(0, TOLD, "", 1.0)
+    host.guest.failed(0, "boom")
+    host.guest.failed(0, "again")
+
+    assert host.hears() == [
+        {"type": "failed", "round": 0, "reason": "boom", "testimony": TOLD},
+        {"type": "failed", "round": 0, "reason": "again"},
+    ]
+
+
+def test_what_is_known_later_is_told_when_it_is_asked_for_and_is_older_then():
+    host = seated(0)
+    host.guest.testify(0, TOLD, "", 0.25)
+    assert host.hears() == []
+    over = Over(False, "boom", verdict=TOLD, settled=False)
+    assert host.says(1.0, "end", succeeded=False, reason="boom", verdict=TOLD, settled=False) == [over]
+    host.guest.testify(0, None, "rank 1 exit code 3", 1.25)
+
+    assert [one for one in host.hears() if one["type"] != "ok"] == [
+        {"type": "testify", "round": 0, "testimony": {**TOLD, "age": 1.25}, "told": ""},
+        {"type": "testify", "round": 0, "testimony": None, "told": "rank 1 exit code 3"},
+    ]
+
+
+def test_an_end_that_is_not_settled_is_not_the_last_thing_it_hears():
+    host = seated(0)
+    host.says(0.5, "end", succeeded=False, reason="boom", verdict=TOLD, settled=False)
+    assert host.guest.stage is Stage.HEARD
+    told = host.says(1.0, "end", succeeded=False, reason="boom", verdict=TOLD, settled=True, aftermath=[["a", "b"]])
+    assert told == [Over(False, "boom", verdict=TOLD, aftermath=(("a", "b"),))]
+    assert (host.guest.stage, host.guest.alarm) == (Stage.ENDED, NEVER)
 
 
 def test_what_the_agent_reports_is_sent_and_long_reasons_are_cut():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from histories import node, play, running
 
+from launcher_core.rules.crowd import missing
 from launcher_core.rules.round import (
     Close,
     Dismiss,
@@ -19,7 +20,6 @@ from launcher_core.rules.round import (
     Seat,
     Tick,
     apply,
-    missing,
 )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from launcher_core.rules import story
 from launcher_core.rules.blame import Failed, choose_root, find_exception
 from launcher_core.rules.python_error import PythonError
-from launcher_core.rules.story import ending, rank_list, report
+from launcher_core.rules.story import Case, ending, rank_list
 
 TEXTS = Path(__file__).parent / "stderr"
 
@@ -29,7 +30,7 @@ def raised(rank: int, name: str, at: float = 5.0, **more: Any) -> Failed:
 def told(*failures: Failed, **more: Any) -> str:
     root = choose_root(failures)
     paths = {1: ["/logs/1/stdout.log", "/logs/1/stderr.log"]}
-    return report("train.py", failures, root.position, root.reason, paths, "node-3", **more)
+    return story.told(Case("train.py", failures, root.position, root.reason, paths, "node-3", **more))
 
 
 def section(text: str, title: str) -> str:

@@ -39,6 +39,7 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
+    TellKnown,
     Wants,
     Warn,
     Warned,
@@ -149,6 +150,54 @@ def test_a_failure_without_a_restart_left_ends_the_run():
     agent, _ = after(Formed(PLACE), FAILED, Over(False, WHY), ended(0, -15, True), ended(2, -15, True))
 
     assert (agent.state, agent.verdict) == (State.DONE, Over(False, WHY))
+
+
+CUT = Cut("no answer")
+ASKED = Over(False, WHY, verdict={"node": "b"}, settled=False)
+SETTLED = ASKED._replace(settled=True, aftermath=(("a", "x"),))
+GONE = (ended(0, -15, True), ended(2, -15, True))
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_who_is_asked_tells_what_it_knows_once_its_workers_are_gone_and_waits_for_the_verdict(asked_first):
+    agent, effects = after(Formed(PLACE), FAILED, *((ASKED, *GONE) if asked_first else (*GONE, ASKED)))
+    assert agent.state is State.AWAITING
+    assert effects[-2:] == (TellKnown(0), Arm(Alarm.VERDICT, PATIENCE.verdict))
+    assert step(agent, SETTLED) == (agent._replace(state=State.DONE, verdict=SETTLED), (Disarm(),))
+
+
+@pytest.mark.parametrize("history", [(), (Formed(PLACE), ended(0), ended(1), ended(2))])
+def test_a_node_without_workers_is_asked_too(history):
+    agent, effects = after(*history, ASKED)
+    assert agent.state is State.AWAITING
+    assert TellKnown(agent.round) in effects
+
+
+@pytest.mark.parametrize("event", [Rang(Alarm.VERDICT), CUT, Trouble(ConnectionError("gone"))])
+def test_a_verdict_that_does_not_come_is_not_waited_for(event):
+    agent, effects = after(Formed(PLACE), FAILED, ASKED, *GONE, event)
+    assert (agent.state, agent.verdict, agent.error) == (State.DONE, ASKED, None)
+    assert effects == (Disarm(),)
+
+
+@pytest.mark.parametrize("verdict", [(), (ASKED,)])
+def test_another_worker_that_fails_by_itself_is_told_of_at_once(verdict):
+    _, effects = after(Formed(PLACE), FAILED, *verdict, ended(0, 1))
+    assert effects == (TellKnown(0, 0),)
+
+
+@pytest.mark.parametrize("event", [ended(0, -15, True), ended(0, 0), ended(0, 0, True)])
+def test_who_was_stopped_or_ended_well_is_not(event):
+    assert after(Formed(PLACE), FAILED, event)[1] == ()
+
+
+def test_nothing_is_told_of_a_round_that_costs_a_restart():
+    assert after(Formed(PLACE), FAILED, Regroup(0, WHY, restart=True), ended(0, 1))[1] == ()
+
+
+def test_a_verdict_that_is_settled_while_workers_are_stopped_is_the_last_word():
+    agent, effects = after(Formed(PLACE), FAILED, ASKED, SETTLED, *GONE)
+    assert (agent.state, agent.verdict, effects) == (State.DONE, SETTLED, (Disarm(), Sweep()))
 
 
 def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
@@ -327,8 +376,6 @@ def test_a_spare_that_was_not_needed_is_done_without_an_error():
 
 # --- cut off ---------------------------------------------------------------------------------------------
 
-CUT = Cut("no answer")
-
 
 def test_a_node_that_is_cut_off_kills_its_workers_and_joins_again():
     agent, effects = after(Formed(PLACE), CUT)
@@ -420,7 +467,7 @@ def test_a_cut_does_not_wait_for_the_look():
 
 def test_workers_that_end_during_the_look_end_it():
     agent, effects = after(*HELD, ended(0, 1), ended(2, 1))
-    assert (agent.state, effects) == (State.AWAITING, (Disarm(), Sweep()))
+    assert (agent.state, effects) == (State.AWAITING, (TellKnown(0, 2), Disarm(), Sweep()))
     assert len(agent.failures) == 3
 
 
