@@ -18,7 +18,7 @@ from launcher_core.model.settings import MOST, LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
-from launcher_core.rules.steps import HUNG, Alarm, Exited, Stalled, StartFailed, State
+from launcher_core.rules.steps import HUNG, NOT_STARTED, Alarm, Exited, Stalled, StartFailed, State
 from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
@@ -336,8 +336,9 @@ class LocalAgent:
         why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
         self._testify(steps.TellKnown(effect.round, first.local_rank if first else HUNG))
         if why_not or effect.final:
-            reason = f"{reason}; {why_not}" if why_not else reason
-            self._tell(Over(False, reason))
+            if why_not:  # a watch that ends the job has been heard already
+                reason = f"{reason}; {why_not}"
+                self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
             forgiven = self._ledger.forgiven(monotonic())
@@ -366,6 +367,8 @@ class LocalAgent:
         self._parts.meeting.finished(effect.round)
 
     def _leave(self, effect: steps.Leave) -> None:
+        if isinstance(self._agent.error, StartError | UsageError):
+            self._testify(steps.TellKnown(self._agent.round, NOT_STARTED))
         self._parts.meeting.leave(effect.reason)
 
     def _say(self, effect: steps.Say) -> None:
