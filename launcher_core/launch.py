@@ -30,7 +30,7 @@ from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
-from launcher_core.runtime.agent import Ending, LocalAgent, Parts
+from launcher_core.runtime.agent import LocalAgent
 from launcher_core.runtime.choose import (
     choose_meeting,
     choose_recorders,
@@ -41,6 +41,7 @@ from launcher_core.runtime.choose import (
     watches,
 )
 from launcher_core.runtime.events import Diary
+from launcher_core.runtime.parts import Ending, Parts
 from launcher_core.runtime.recording import Recording
 from launcher_core.runtime.signals import unharmed_by
 

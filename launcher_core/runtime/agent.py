@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from launcher_core.errors import LauncherError, StartError, UsageError
-from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
-from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
-from launcher_core.model.logs import LogsDest
+from launcher_core.model.job import Command, Node, Worker, WorkerExit
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.settings import MOST, LaunchConfig
 from launcher_core.rules import steps
@@ -25,15 +23,15 @@ from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group, explained
 from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
+from launcher_core.runtime.parts import Ending, Parts
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.surroundings import environments, prefixes
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
-from launcher_core.runtime.watching import Late, StartedGroup, Watching
+from launcher_core.runtime.watching import StartedGroup, Watching
 from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
-    from launcher_core.rules.numa import Binding
     from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
@@ -41,44 +39,6 @@ PAST = 1000
 """How many of the last rounds are remembered with what ended them, for who asks."""
 HURRIED_SECONDS = 10.0
 """How long a console that takes nothing is waited for by a launcher that was told to end."""
-
-
-class Parts(NamedTuple):
-    """What plugins made for one launch."""
-
-    meeting: Meeting
-    starter: Starter
-    logs: LogsSpecs
-    watches: Sequence[Any] = ()
-    """Watches, each with the method `attach`."""
-    admit: Callable[[Node, int], str | None] = lambda node, round: None
-    judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
-    extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
-    preempted: Callable[[str, float], list[str]] = lambda notice, seconds: []
-    bindings: tuple[Binding, ...] = ()
-    """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
-    late_watch: Late | None = None
-
-
-class Ending(NamedTuple):
-    """How a run ended: the rules' last state, and what is known of this node's workers by local rank."""
-
-    agent: Agent
-    values: Mapping[int, Any]
-    failures: Mapping[int, ProcessFailure]
-    dest: LogsDest
-    """Where the last round's output went."""
-    refusal: str = ""
-    """Why the last failure was not worth another start, where it was for what it is."""
-    past: Sequence[Regroup | Cut] = ()
-    command: Command = Command()
-
-    def again(self, local_rank: int) -> str:
-        """A command that runs this worker once more; "" where there is none."""
-        from launcher_core.rules.again import again
-
-        place, size = self.agent.place, self.agent.local_world_size
-        return "" if place is None else again(self.command.argv, place, local_rank, size)
 
 
 class LocalAgent:
@@ -250,7 +210,7 @@ class LocalAgent:
         for local, fd in self._group.fds.items():
             self._loop.watch(fd, partial(self._ended, local, fd))
         self._diary.started(self._workers, self._group.pids)
-        scene = StartedGroup(place, self._workers, self._group.dest, self._output.heard, self._loop.post)
+        scene = StartedGroup(place, self._workers, self._group.dest, self._output, self._loop.post)
         self._watching.start(scene, self._group.pids)
 
     def _ended(self, local: int, fd: int) -> Exited | None:
