@@ -136,6 +136,10 @@ OPTIONS: tuple[Option, ...] = (
             kind="seconds", metavar="SECONDS", default=300.0, torchrun=False),
     _option("hang-action", FAIL, "What to do about a hang, besides saying who hangs, and where.",
             choices=("report", "restart", "stop"), default="report", torchrun=False),
+    _option("hang-pattern", FAIL, "A line of output with this regular expression says that its worker hangs.",
+            metavar="REGEX", default="", torchrun=False),
+    _option("progress-pattern", FAIL, "Lines that show progress: after the first, none for --hang-timeout is a hang.",
+            metavar="REGEX", default="", torchrun=False),
     _option("exit-code", FAIL, "Exit with 1 when workers failed, or with the code of the first that did.",
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "

@@ -278,6 +278,18 @@ def filters_copy_what_is_shown(flag: str, stream: str) -> str:
     return f"{flag} copies lines that --tee shows, and no worker's {stream} is tee'd"
 
 
+def output_unseen(flags: Sequence[str], streams: Sequence[str]) -> str:
+    """A notice: output that goes straight to the console cannot be searched."""
+    verb = "sees" if len(flags) == 1 else "see"
+    what = " and ".join(streams)
+    return f"{' and '.join(flags)} {verb} no {what} that goes straight to the console; --tee=3 shows and keeps it"
+
+
+def no_time_for_progress() -> str:
+    """For --progress-pattern where nothing is too long."""
+    return "--progress-pattern needs a --hang-timeout above 0: how long no such line may come"
+
+
 def nothing_kept(flags: Sequence[str], log_dir: str) -> str:
     """A notice: streams were to go to files, and there shall be none."""
     return overridden(flags, f"--log-dir={log_dir} keeps no files; output stays on the console")

@@ -316,6 +316,9 @@ class Scene(Protocol):
     def heard(self, local_rank: int) -> float | None:
         """When the launcher last read something of its stderr, by `time.monotonic`; None where it reads none."""
 
+    def said(self, local_rank: int) -> tuple[int, bytes]:
+        """How many bytes of its stderr the launcher has read, and the last of them, 64 KiB at least; else none."""
+
     def report(self, reason: str, local_ranks: Sequence[int] = (), details: Sequence[str] = ()) -> None:
         """Tell people, recorders and --status what is wrong with these workers, and change nothing.
 

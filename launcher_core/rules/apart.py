@@ -90,6 +90,22 @@ def of_late(late: Mapping[int, str], tracks: Mapping[int, Track], stacks: Mappin
     return Verdict(tuple(culprits), text, tuple(_details(sorted(tracks), tracks, stacks)))
 
 
+def wrote(rank: int, line: str, pid: int) -> Verdict:
+    """The verdict on a worker that says itself that it hangs."""
+    return Verdict((rank,), f"{ranks_text((rank,))} (pid {pid}) wrote {line!r}")
+
+
+def of_silence(
+    silence: str, tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float, timeout: float
+) -> Verdict:
+    """The verdict where no line comes that shows progress; who stands apart is known where nobody gets on."""
+    culprits = culprits_of(tracks, stacks) if is_idle(tracks, now, timeout / 2) else ()
+    details = tuple(_details(sorted(tracks), tracks, stacks))
+    if not culprits:
+        return Verdict((), silence, details)
+    return Verdict(culprits, f"{silence}; {_verdict(culprits, tracks, stacks, now).text}", details)
+
+
 def culprits_of(tracks: Mapping[int, Track], stacks: Mapping[int, Stack]) -> tuple[int, ...]:
     """Who stands apart from workers that all make no progress; nobody where they are all alike."""
     live = {rank: track for rank, track in sorted(tracks.items()) if track.mode is not Mode.ENDED}

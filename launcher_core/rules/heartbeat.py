@@ -22,8 +22,11 @@ def is_excused(beat: Beat, now: float) -> bool:
     return beat.since > 0 and (beat.timeout is None or now - beat.since <= beat.timeout)
 
 
-def overdue(beats: Mapping[int, Beat], now: float, timeout: float) -> dict[int, str]:
-    """Rank -> what is wrong with it, to follow "rank 2"; those whose section is over its time where there are any."""
+def overdue(beats: Mapping[int, Beat], now: float, timeout: float, excused_at: float = 0.0) -> dict[int, str]:
+    """Rank -> what is wrong with it, to follow "rank 2"; those whose section is over its time where there are any.
+
+    `excused_at` is when they last had an excuse: they are given all the time from then on.
+    """
     sections = {
         rank: f"has been in section {beat.section!r} for {now - beat.since:.0f} s, {beat.timeout:g} s at most"
         for rank, beat in sorted(beats.items())
@@ -34,5 +37,5 @@ def overdue(beats: Mapping[int, Beat], now: float, timeout: float) -> dict[int, 
     return {
         rank: f"has given no heartbeat for {now - beat.at:.0f} s"
         for rank, beat in sorted(beats.items())
-        if beat.at and not beat.since and now - beat.at > timeout
+        if beat.at and not beat.since and now - max(beat.at, excused_at) > timeout
     }

@@ -242,7 +242,7 @@ class TellFailed(Value):
     """Whether the job is over with that, restarts or not."""
 
 
-HUNG = -1
+HUNG, NOT_STARTED = -1, -2
 
 
 class TellKnown(Value):
@@ -250,7 +250,7 @@ class TellKnown(Value):
 
     round: int
     local_rank: int | None = None
-    """The worker that failed, HUNG when none has; None for all of them, once they have ended."""
+    """The worker that failed, HUNG or NOT_STARTED when none has; None for all of them, once they have ended."""
 
 
 class TellFinished(Value):

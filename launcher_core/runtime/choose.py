@@ -200,9 +200,9 @@ def late_watch(config: LaunchConfig, plugins: Plugins) -> Late | None:
             f"hang_timeout={config.hang_timeout}, hang_action={config.hang_action!r}: write seconds, 0 or more, and "
             f"one of {', '.join(HANG_ACTIONS)}"
         )
-    if not config.hang_timeout or OWN_WATCH in config.policies:
+    if not (config.hang_timeout or config.hang_pattern) or OWN_WATCH in config.policies:
         return None
-    first = min(30.0, max(1.0, config.hang_timeout / 10))
+    first = 1.0 if config.hang_pattern else min(30.0, max(1.0, config.hang_timeout / 10))
     return Late(lambda: watches([plugins.choose(POLICY_GROUP, OWN_WATCH)], config), first)
 
 

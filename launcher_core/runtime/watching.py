@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from launcher_core.model.job import Place, Worker
     from launcher_core.model.logs import LogsDest
     from launcher_core.runtime.loop import Loop
+    from launcher_core.runtime.tails import Output
 
 
 class Late:
@@ -35,13 +36,14 @@ class StartedGroup:
         place: Place,
         workers: Sequence[Worker],
         dest: LogsDest,
-        heard: Callable[[int], float | None],
+        output: Output,
         post: Callable[[Any], None],
     ) -> None:
         self.round = place.round
         self.ranks = {one.local_rank: one.rank for one in workers}
         self.dest = dest
-        self.heard = heard
+        self.heard = output.heard
+        self.said = output.said
         self._post = post
         self.explained: dict[int, str] = {}
         """Local rank -> what is known of how it ended."""

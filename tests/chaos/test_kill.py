@@ -313,7 +313,7 @@ def kill(running: Running, file: Path, moment: float) -> None:
 def test_workers_that_ignore_the_signal_have_their_grace_and_not_more(
     launcher: Launcher, there: Path, chance: Random, how: str, round: int
 ) -> None:
-    rank, words = chance.randrange(3), run_as("exec", "die" if how == "stopped" else "ignore", there)
+    rank, words = chance.randrange(3), run_as("exec", "ignore", there)
     running = launcher.start("--nproc-per-node=3", "--shutdown-timeout=1", *words)
     all_there(there, ["0.0", "1.0", "2.0"])
     if how == "failed":

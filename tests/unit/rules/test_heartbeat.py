@@ -31,6 +31,11 @@ def test_whose_heartbeats_are_overdue(beats: dict[int, Beat], now: float, late: 
     assert overdue(beats, now, 60.0) == late
 
 
+def test_after_an_excuse_all_the_time_is_given_once_more() -> None:
+    assert overdue({0: AT_40}, 200.0, 60.0, excused_at=150.0) == {}
+    assert overdue({0: AT_40}, 211.0, 60.0, excused_at=150.0) == {0: "has given no heartbeat for 171 s"}
+
+
 def test_a_section_is_an_excuse_until_its_time_is_over() -> None:
     assert [is_excused(CHECKPOINT, now) for now in (21.0, 80.0, 81.0)] == [True, True, False]
     assert not is_excused(AT_40, 41.0)
