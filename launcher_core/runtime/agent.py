@@ -120,6 +120,8 @@ class LocalAgent:
         self._last = LastHands(self._group, self._loop.post)
         self._door = Door(self._loop, self._facts)
         self._health = ""
+        self.look_at: Callable[[ProcessFailure], None] = lambda failure: None
+        """Is shown each worker that has failed, and may know more of it."""
 
     def run(self, signums: Iterable[int], forwarded: Iterable[int] = (), preempting: Iterable[int] = ()) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind.
@@ -295,7 +297,7 @@ class LocalAgent:
         self._watching.stop(self._let_go)
 
     def _failure(self, exit: WorkerExit) -> ProcessFailure:
-        return ProcessFailure(
+        failure = ProcessFailure(
             exit.local_rank,
             exit.pid,
             exit.code,
@@ -304,6 +306,8 @@ class LocalAgent:
             stderr_tail=self._output.tail(exit.local_rank),
             stopped=exit.stopped,
         )
+        self.look_at(failure)
+        return failure
 
     def _arm(self, effect: steps.Arm) -> None:
         self._loop.arm(steps.Rang(effect.alarm), effect.seconds)
