@@ -18,7 +18,7 @@ from launcher_core.cli.resolve import Resolved
 from launcher_core.hooks.find import file_of
 from launcher_core.launch import Prepared
 from launcher_core.model.job import Place, Worker
-from launcher_core.model.settings import Retry
+from launcher_core.model.settings import MOST, Retry
 from launcher_core.rules.ranks import spans, workers
 from launcher_core.rules.retry import LONGEST_BACKOFF
 from launcher_core.rules.supervise import Patience
@@ -47,18 +47,21 @@ def plan_of(resolved: Resolved, prepared: Prepared, most: int) -> Plan:
     described = prepared.parts.meeting.describe()
     found = [plugin.found for plugin in prepared.plugins.chosen]
     grace = config.shutdown_timeout if config.shutdown_timeout is not None else Patience().grace
+    longest: float = MOST * grace if config.max_shutdown_timeout is None else config.max_shutdown_timeout
     return Plan(
         settings=settings_of(origin),
         plugins=tuple(PlannedPlugin(one.group, one.name, one.distribution, one.version, file_of(one)) for one in found),
         rendezvous=described,
         timeouts=(
             PlannedTimeout("from a polite stop to SIGKILL", grace, "--shutdown-timeout"),
+            PlannedTimeout("to SIGKILL for a worker that asks for more time", longest, "--max-shutdown-timeout"),
             PlannedTimeout("for a look at workers that are to be stopped", Patience().look, "fixed"),
             PlannedTimeout("for what is run before a preempted job is stopped", grace, "--shutdown-timeout"),
             PlannedTimeout("for the other nodes to finish", config.exit_barrier_timeout, "--exit-barrier-timeout"),
             *_pauses(config.retry),
             PlannedTimeout("without progress, until it is a hang", config.hang_timeout or None, "--hang-timeout"),
             PlannedTimeout("for workers to vanish after SIGKILL", Patience().reap, "fixed"),
+            PlannedTimeout("for those that do not, if the job is to go on", Patience().linger, "fixed"),
         ),
         workers=_workers(prepared, described, min(most, config.nproc_per_node)),
         notices=resolved.notices,

@@ -14,7 +14,7 @@
     |   `-- RendezvousGracefulExitError      this node was a spare and is not needed; not a failure
     |-- PreemptedError                       the machine is wanted back: exit code 75
     |-- StartError                           a worker could not be started
-    |-- StuckError                           workers survived SIGKILL
+    |-- StuckError                           workers survived SIGKILL: exit code 75
     |-- JobFailedError                       the job failed on another node
     `-- ChildFailedError                     workers failed, and no restart was left
     SignalException                          a signal stopped the launcher
@@ -115,18 +115,21 @@ class StartError(LauncherError):
 
 
 class StuckError(LauncherError):
-    """Workers survived SIGKILL: a system call that cannot be interrupted. `local_ranks` says which."""
+    """Workers survived SIGKILL: a system call that cannot be interrupted. `local_ranks` says which, `doing` more."""
 
-    def __init__(self, local_ranks: tuple[int, ...]) -> None:
+    exit_code = EXIT_REQUEUE
+
+    def __init__(self, local_ranks: tuple[int, ...], doing: str = "") -> None:
         self.local_ranks = local_ranks
+        self.doing = doing
         ranks = ", ".join(map(str, local_ranks))
         super().__init__(
-            f"local ranks {ranks} did not end after SIGKILL: blocked in the kernel (state D), often by a dead "
-            "network file system or a driver; look at `ps -o pid,wchan:30,cmd` on this machine"
+            f"local ranks {ranks} did not end after SIGKILL{': ' if doing else ''}{doing}; often a dead network file "
+            "system or a driver: start the job again on another machine, and look at this one"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.local_ranks,)
+        return type(self), (self.local_ranks, self.doing)
 
 
 class JobFailedError(LauncherError):

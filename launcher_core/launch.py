@@ -30,16 +30,18 @@ from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
-from launcher_core.runtime.agent import Ending, LocalAgent, Parts
+from launcher_core.runtime.agent import LocalAgent
 from launcher_core.runtime.choose import (
     choose_meeting,
     choose_recorders,
     choose_starter,
     late_watch,
     policy_calls,
+    policy_names,
     watches,
 )
 from launcher_core.runtime.events import Diary
+from launcher_core.runtime.parts import Ending, Parts
 from launcher_core.runtime.recording import Recording
 from launcher_core.runtime.signals import unharmed_by
 
@@ -93,7 +95,7 @@ def prepare(config: LaunchConfig, command: Command) -> Prepared:
     _signals(config)
     config = _checked(config)._replace(run_id=config.run_id or os.urandom(16).hex())
     plugins = Plugins()
-    policies = [plugins.choose(POLICY_GROUP, name) for name in config.policies]
+    policies = [plugins.choose(POLICY_GROUP, name) for name in policy_names(config, os.environ)]
     node = _node(config)
     meeting = choose_meeting(config, plugins, policies)
     logs = config.logs_specs
@@ -226,6 +228,7 @@ def _without_a_node(error: RendezvousTimeoutError, ending: Ending) -> Rendezvous
 def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError | JobFailedError:
     """What to raise, of this node's workers or of another's, with the verdict of all nodes where there is one."""
     from launcher_core.cli.report import Verdict, judge, stacks_of
+    from launcher_core.rules.ending import stuck_words
     from launcher_core.rules.story import told
 
     over = ending.agent.verdict
@@ -248,6 +251,7 @@ def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFa
         report_lines=launch.config.report_lines,
         hung=reason if ending.agent.hung else "",
         stacks=stacks_of(ending.agent.seen),
+        stuck=stuck_words(ending.agent.remains),
         hung_ranks=[base + local for local in ending.agent.hung_ranks],
         past=ending.past,
         again=lambda rank: ending.again(rank - base),
@@ -280,6 +284,9 @@ def _checked(config: LaunchConfig) -> LaunchConfig:
         raise UsageError(f"nproc_per_node={config.nproc_per_node}: write a number above 0")
     if not 0 < config.monitor_interval < float("inf"):
         raise UsageError(f"monitor_interval={config.monitor_interval}: write a number of seconds above 0")
+    most = config.max_shutdown_timeout
+    if most is not None and not 0 <= most < float("inf"):
+        raise UsageError(f"max_shutdown_timeout={most}: write a number of seconds, 0 or more")
     if config.shutdown_timeout is None:
         from launcher_core.cli.resolve import grace  # the command line has asked already
 

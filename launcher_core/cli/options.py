@@ -118,6 +118,8 @@ OPTIONS: tuple[Option, ...] = (
             kind="seconds", metavar="SECONDS", default=0.1),
     _option("shutdown-timeout", FAIL, "Grace between asking workers to stop and killing them. [30]",
             kind="seconds", metavar="SECONDS"),
+    _option("max-shutdown-timeout", FAIL, "How long a worker may take to end that asks for more. "
+            "[10 times the grace]", kind="seconds", metavar="SECONDS", torchrun=False),
     _option("exit-barrier-timeout", FAIL, "How long a node that is done waits for the others. [300]",
             kind="seconds", metavar="SECONDS", torchrun=False),
     _option("signals-to-handle", FAIL, "The signals on which the workers are stopped and the launcher ends.",
@@ -134,6 +136,10 @@ OPTIONS: tuple[Option, ...] = (
             kind="seconds", metavar="SECONDS", default=300.0, torchrun=False),
     _option("hang-action", FAIL, "What to do about a hang, besides saying who hangs, and where.",
             choices=("report", "restart", "stop"), default="report", torchrun=False),
+    _option("hang-pattern", FAIL, "A line of output with this regular expression says that its worker hangs.",
+            metavar="REGEX", default="", torchrun=False),
+    _option("progress-pattern", FAIL, "Lines that show progress: after the first, none for --hang-timeout is a hang.",
+            metavar="REGEX", default="", torchrun=False),
     _option("exit-code", FAIL, "Exit with 1 when workers failed, or with the code of the first that did.",
             choices=("one", "worker"), default="one", torchrun=False),
     _option("report-lines", FAIL, "Last lines of a failed worker's stderr in the report; "

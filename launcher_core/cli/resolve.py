@@ -13,8 +13,8 @@ from launcher_core.cli.options import ASK, OPTIONS, by_dest
 from launcher_core.cli.parse import Origin, parse_args
 from launcher_core.errors import PluginError, UsageError
 from launcher_core.model.job import Command
-from launcher_core.model.logs import Std
-from launcher_core.model.settings import LaunchConfig, LogsConfig, Retry
+from launcher_core.model.logs import Std, to_map
+from launcher_core.model.settings import LONGEST, MOST, LaunchConfig, LogsConfig, Retry
 from launcher_core.rules.sizes import parse_min_max_nnodes, parse_nproc
 
 T = TypeVar("T")
@@ -75,7 +75,8 @@ def resolve_args(args: Any, facts: Facts | None = None) -> Resolved:
     built = command.build(settings, args.training_script, args.training_script_args, facts)
     threads = _threads(settings["nproc_per_node"].value, facts.environ)
     config = _config(settings, low, high, threads)
-    notices = (*choice.notices, *_idle(settings), *_thread_notice(config), *_misspelled(facts.environ))
+    output = (*_idle(settings), *_unheard(settings))
+    notices = (*choice.notices, *output, *_thread_notice(config), *_misspelled(facts.environ))
     origin = {option.dest: settings[option.dest] for option in OPTIONS if option.group != ASK}
     exit_code, dry_run = settings["exit_code"].value, settings["dry_run"].value
     return Resolved(config, built, exit_code, dry_run, origin | threads, notices, settings["report"].value or "")
@@ -121,13 +122,24 @@ def grace(environ: Mapping[str, str]) -> float:
 
 def _timeouts(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[str, Origin]:
     """Grace and exit barrier: the option, else torch elastic's variable, else the default."""
-    return {
+    found = {
         dest: _seconds(settings[dest], dest, variable, default, environ)
         for dest, variable, default in (
             ("shutdown_timeout", SHUTDOWN_VARIABLE, GRACE),
             ("exit_barrier_timeout", BARRIER_VARIABLE, 300.0),
         )
     }
+    return {**found, "max_shutdown_timeout": _most(settings["max_shutdown_timeout"], found["shutdown_timeout"])}
+
+
+def _most(entry: Origin, grace: Origin) -> Origin:
+    """How long a worker gets that asks for more than the grace: the option, else MOST times the grace."""
+    if entry.value is None:
+        return Origin(min(MOST * grace.value, LONGEST), "default", "default")
+    seconds = _checked(entry, lambda value: values.duration("--max-shutdown-timeout", value))
+    if seconds < grace.value:
+        raise UsageError(say.less_than_the_grace(seconds, grace.value))
+    return entry._replace(value=seconds)
 
 
 def _seconds(entry: Origin, dest: str, variable: str, default: float, environ: Mapping[str, str]) -> Origin:
@@ -154,6 +166,8 @@ def _values(settings: Mapping[str, Origin], environ: Mapping[str, str]) -> dict[
         "restart_min_uptime": lambda value: values.duration("--restart-min-uptime", value),
         "monitor_interval": lambda value: values.interval("--monitor-interval", value),
         "hang_timeout": lambda value: values.duration("--hang-timeout", value),
+        "hang_pattern": lambda text: values.pattern("--hang-pattern", text),
+        "progress_pattern": lambda text: values.pattern("--progress-pattern", text),
         "report_lines": lambda value: values.at_least("--report-lines", value, 0),
         "redirects": lambda text: values.streams("--redirects", text, workers),
         "tee": lambda text: values.streams("--tee", text, workers),
@@ -238,6 +252,23 @@ def _idle(settings: Mapping[str, Origin]) -> tuple[str, ...]:
     )
 
 
+def _unheard(settings: Mapping[str, Origin]) -> tuple[str, ...]:
+    """Notices for patterns that are looked for in output that the launcher does not see."""
+    given = [dest for dest in ("hang_pattern", "progress_pattern") if settings[dest].value]
+    if not given:
+        return ()
+    if "progress_pattern" in given and not settings["hang_timeout"].value:
+        raise UsageError(say.no_time_for_progress())
+    workers = settings["nproc_per_node"].value
+    kept = settings["log_dir"].value != "/dev/null"
+    files = [to_map(settings[dest].value, workers) for dest in ("redirects", "tee")] if kept else []
+    seen = [{rank for rank in range(workers) if any(bit & one[rank] for one in files)} for bit in (Std.OUT, Std.ERR)]
+    captured = settings["report_lines"].value > 0
+    unseen = [name for name, ranks, else_seen in (("stdout", seen[0], False), ("stderr", seen[1], captured))
+              if len(ranks) < workers and not else_seen]  # fmt: skip
+    return (say.output_unseen([by_dest()[dest].flag for dest in given], unseen),) if unseen else ()
+
+
 def _misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Notices for PET_ variables that mean nothing but look much like one that does."""
     known = [option.variable.removeprefix("PET_") for option in OPTIONS if option.variable]
@@ -278,8 +309,8 @@ _SAME = (
     "log_line_prefix_template", "local_addr", "event_log_handler", "signals_to_handle",
     "duplicate_stdout_filters", "duplicate_stderr_filters", "virtual_local_rank", "shutdown_timeout",
     "node_rank", "exit_barrier_timeout", "stdin", "report_lines", "forward_signals", "status_line", "hang_timeout",
-    "hang_action",
-    "preempt_signal", "preempt_file", "on_preempt",
+    "hang_action", "hang_pattern", "progress_pattern",
+    "preempt_signal", "preempt_file", "on_preempt", "max_shutdown_timeout",
 )  # fmt: skip
 """The settings that LaunchConfig calls by their dest."""
 

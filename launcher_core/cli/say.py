@@ -115,6 +115,11 @@ def bad_backoff(text: str) -> str:
     return f"--restart-backoff={text!r}: write seconds, or SECONDS:MAX, e.g. 2:60"
 
 
+def less_than_the_grace(most: float, grace: float) -> str:
+    """For a bound of the grace that is less than the grace."""
+    return f"--max-shutdown-timeout={most:g}: less than --shutdown-timeout={grace:g}; write as much or more"
+
+
 def bad_pair(item: str) -> str:
     """For an item of --rdzv-conf that is no pair."""
     return f"--rdzv-conf: {item!r} is no KEY=VALUE pair; write e.g. join_timeout=60,last_call_timeout=5"
@@ -271,6 +276,18 @@ def endpoint_is_local(endpoint: str) -> str:
 def filters_copy_what_is_shown(flag: str, stream: str) -> str:
     """A notice: a filter of lines that will get none."""
     return f"{flag} copies lines that --tee shows, and no worker's {stream} is tee'd"
+
+
+def output_unseen(flags: Sequence[str], streams: Sequence[str]) -> str:
+    """A notice: output that goes straight to the console cannot be searched."""
+    verb = "sees" if len(flags) == 1 else "see"
+    what = " and ".join(streams)
+    return f"{' and '.join(flags)} {verb} no {what} that goes straight to the console; --tee=3 shows and keeps it"
+
+
+def no_time_for_progress() -> str:
+    """For --progress-pattern where nothing is too long."""
+    return "--progress-pattern needs a --hang-timeout above 0: how long no such line may come"
 
 
 def nothing_kept(flags: Sequence[str], log_dir: str) -> str:

@@ -6,7 +6,7 @@ from signal import Signals
 from typing import Any, TextIO
 
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
-from launcher_core.rules.steps import Alarm, Forwarded, Hung, Preempted, Rang, Signalled, Stalled
+from launcher_core.rules.steps import Alarm, Examined, Forwarded, Hung, Preempted, Rang, Signalled, Stalled, Wants
 
 
 class Teller:
@@ -55,6 +55,10 @@ class Teller:
             return f"{about.notice}; the job is preempted: stopping the workers on all nodes"
         if isinstance(about, Stalled):
             return "\n".join([about.reason, *(f"  {line}" for line in about.details)])
+        if isinstance(about, Examined):
+            return _examined(about)
+        if isinstance(about, Wants):
+            return _wants(about)
         if isinstance(about, Over) and not about.succeeded:
             return f"the job is over: {about.reason}; stopping the workers"
         if isinstance(about, Trouble):
@@ -83,6 +87,20 @@ def _forwarded(about: Forwarded) -> str:
     return f"{name}; passed on to {about.workers} worker{'s' if about.workers > 1 else ''} (--forward-signals)"
 
 
+def _examined(about: Examined) -> str:
+    from launcher_core.rules.ending import stuck_words
+
+    then = "leaving without them" if about.leaves else "waiting a little longer"
+    return f"after SIGKILL {stuck_words(about.remains)}; {then}"
+
+
+def _wants(about: Wants) -> str:
+    ranks = ", ".join(str(local) for local, _ in about.more)
+    longest = max(seconds for _, seconds in about.more)
+    who = f"local rank{'s' if len(about.more) > 1 else ''} {ranks}"
+    return f"the grace is over; {who} asked for {longest:.1f} s more to end (--max-shutdown-timeout), others are killed"
+
+
 def _rang(about: Rang) -> str:
     if about.alarm is Alarm.GRACE:
         return "the grace is over (--shutdown-timeout); killing the workers that are left"
@@ -90,4 +108,4 @@ def _rang(about: Rang) -> str:
         return "what is run for the preemption has had its time (--shutdown-timeout); stopping the workers"
     if about.alarm is Alarm.BARRIER:
         return "the other nodes did not finish in time (--exit-barrier-timeout); this one succeeded"
-    return "workers survive SIGKILL; leaving without them"
+    return ""

@@ -192,3 +192,15 @@ def window(seconds: float | None) -> float | None:
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(say.too_small("--restart-window", seconds, "seconds, more than 0"))
     return seconds
+
+
+def pattern(flag: str, text: str) -> str:
+    """The regular expression as it is. Raises UsageError for a text that is none."""
+    if text:
+        import re
+
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise UsageError(f"{flag}={text!r} is no regular expression: {error}") from None
+    return text

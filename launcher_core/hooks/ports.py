@@ -313,6 +313,9 @@ class Scene(Protocol):
     def heard(self, local_rank: int) -> float | None:
         """When the launcher last read something of its stderr, by `time.monotonic`; None where it reads none."""
 
+    def said(self, local_rank: int) -> tuple[int, bytes]:
+        """How many bytes of its stderr the launcher has read, and the last of them, 64 KiB at least; else none."""
+
     def report(self, reason: str, local_ranks: Sequence[int] = (), details: Sequence[str] = ()) -> None:
         """Tell people, recorders and --status what is wrong with these workers, and change nothing.
 
@@ -321,6 +324,12 @@ class Scene(Protocol):
 
     def resumed(self, reason: str) -> None:
         """Take back what was reported: the workers go on."""
+
+    def notice(self, text: str) -> None:
+        """Tell people something that is no hang."""
+
+    def explain(self, local_rank: int, text: str) -> None:
+        """Have the report say this of the worker, as a note, if it ends badly."""
 
     def give_up(self, reason: str, local_ranks: Sequence[int] = (), *, restart: bool = True) -> None:
         """Have the group treated as failed, as `alarm` does, with these workers to blame; or have the job ended."""

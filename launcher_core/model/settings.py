@@ -12,6 +12,8 @@ RDZV_CONF = "--rdzv-conf"
 TRUE_TEXTS = ("1", "true", "t", "yes", "y")
 FALSE_TEXTS = ("0", "false", "f", "no", "n")
 
+MOST = 10
+"""Times the grace: how long a worker may take to end when it asks for more time, unless the user says."""
 LONGEST = 1e9
 """Seconds, 31 years: a longer time comes to the same, and is more than the system's calls take."""
 
@@ -96,12 +98,18 @@ class LaunchConfig(NamedTuple):
     """How long no worker of a node may make progress before that is a hang; 0 does not look."""
     hang_action: str = "report"
     """What becomes of a hang: "report", "restart" or "stop"."""
+    hang_pattern: str = ""
+    """A regular expression: a line of a worker's output with it says that the worker hangs."""
+    progress_pattern: str = ""
+    """A regular expression: when no line with it comes for the hang timeout, after a first one, that is a hang."""
     preempt_signal: str = ""
     """Which signals to the launcher are the notice of a preemption: as `signals_to_handle`."""
     preempt_file: str = ""
     """A file that is such a notice when it appears, or is written again."""
     on_preempt: str = ""
     """A shell command to be run before a preempted job is stopped."""
+    max_shutdown_timeout: float | None = None
+    """How long workers that ask for more than the grace get in all; None is MOST times the grace."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied, and sent to another process: without what is NOTHING, which could not be."""

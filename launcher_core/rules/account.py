@@ -154,8 +154,8 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
     number = -failed.exit_code if failed.exit_code < 0 else None
     return {
         "class": "hang" if case.hung else kind(failed),
-        "title": case.hung or story.title(case.name, failed, case.hostname),
-        "text": "\n".join(story.cause(failed)),
+        "title": story.headline(case),
+        "text": "\n".join(story.causes(case)),
         "node": case.hostname,
         "rank": failed.rank,
         "local_rank": failed.local_rank,

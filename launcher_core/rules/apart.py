@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from launcher_core.rules.hang import Mode, Track, has_run, idle_seconds, is_idle, stuck
+from launcher_core.rules.hang import Mode, Track, has_run, idle_seconds, is_idle, somebody_waits, stuck
 from launcher_core.rules.stacks import Stack, fold, lines, place_text, ranks_text
 
 WORDS: Mapping[str, str] = {
@@ -45,11 +45,15 @@ class Verdict(NamedTuple):
     ranks: tuple[int, ...]
     text: str
     details: tuple[str, ...] = ()
+    sure: bool = True
+    """False where it rests on the stacks alone: then it takes two that are the same."""
 
 
 def suspects(tracks: Mapping[int, Track], now: float, timeout: float) -> bool:
     """Whether a look at the stacks is worth its while."""
-    return bool(stuck(tracks, now, timeout)) or is_idle(tracks, now, timeout)
+    if stuck(tracks, now, timeout) or is_idle(tracks, now, 2 * timeout):
+        return True
+    return is_idle(tracks, now, timeout) and somebody_waits(tracks, now, timeout)
 
 
 def decide(tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float, timeout: float) -> Verdict | None:
@@ -60,10 +64,46 @@ def decide(tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float,
     if not is_idle(tracks, now, timeout):
         return None
     culprits = culprits_of(tracks, stacks)
-    runs = bool(culprits) and all(has_run(tracks[rank], now, timeout) for rank in culprits)
-    if runs and idle_seconds(tracks, now) < 2 * timeout:
+    if somebody_waits(tracks, now, timeout):
+        sure = True
+        waits = any(not has_run(tracks[rank], now, timeout) for rank in culprits) or not culprits
+    else:  # all run: only the stacks can tell that some wait for the others
+        waits = sure = False
+        peers = set(tracks).difference(culprits)
+        if not culprits or not any(_in_collective(tracks[rank], stacks.get(rank, UNKNOWN)) for rank in peers):
+            return None
+    if not waits and idle_seconds(tracks, now) < 2 * timeout:
         return None
-    return _verdict(culprits, tracks, stacks, now)
+    return _verdict(culprits, tracks, stacks, now)._replace(sure=sure)
+
+
+def of_late(late: Mapping[int, str], tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float) -> Verdict:
+    """The verdict on workers whose heartbeats are overdue, `late` in words: those of them that stand apart, or all."""
+    apart = [rank for rank in culprits_of(tracks, stacks) if rank in late] if len(late) > 1 else []
+    culprits = apart or sorted(late)
+
+    def words(rank: int) -> str:
+        calls = stacks.get(rank, UNKNOWN).calls
+        return f"{late[rank]}, {place_text(stacks[rank])}" if calls else late[rank]
+
+    text = _with_pid(_sentence(culprits, words), culprits, tracks)
+    return Verdict(tuple(culprits), text, tuple(_details(sorted(tracks), tracks, stacks)))
+
+
+def wrote(rank: int, line: str, pid: int) -> Verdict:
+    """The verdict on a worker that says itself that it hangs."""
+    return Verdict((rank,), f"{ranks_text((rank,))} (pid {pid}) wrote {line!r}")
+
+
+def of_silence(
+    silence: str, tracks: Mapping[int, Track], stacks: Mapping[int, Stack], now: float, timeout: float
+) -> Verdict:
+    """The verdict where no line comes that shows progress; who stands apart is known where nobody gets on."""
+    culprits = culprits_of(tracks, stacks) if is_idle(tracks, now, timeout / 2) else ()
+    details = tuple(_details(sorted(tracks), tracks, stacks))
+    if not culprits:
+        return Verdict((), silence, details)
+    return Verdict(culprits, f"{silence}; {_verdict(culprits, tracks, stacks, now).text}", details)
 
 
 def culprits_of(tracks: Mapping[int, Track], stacks: Mapping[int, Stack]) -> tuple[int, ...]:
@@ -77,14 +117,17 @@ def culprits_of(tracks: Mapping[int, Track], stacks: Mapping[int, Stack]) -> tup
         return tuple(live)
     for waits in (_in_collective, _for_peers):
         apart = tuple(rank for rank, track in live.items() if not waits(track, stacks.get(rank, UNKNOWN)))
-        busy = waits is _for_peers and all(live[rank].mode is Mode.SPINNING for rank in apart)
-        if 0 < len(apart) < len(live) and not (busy and len(apart) * 2 > len(live)):
-            return apart  # many that spin wait for each other, in that way
+        alike = waits is _for_peers and len({_kind(live[rank]) for rank in apart}) == 1
+        if 0 < len(apart) < len(live) and not (alike and len(apart) * 2 > len(live)):
+            return apart  # most of them, in one way: then that is how they wait for each other
     if ended:
         return ended
+    places = _fewest({rank: place_text(stacks.get(rank, UNKNOWN)) for rank in live})
+    if all(_in_collective(track, stacks.get(rank, UNKNOWN)) for rank, track in live.items()):
+        return places  # how they wait there says nothing
     return (
         _fewest({rank: _kind(track) for rank, track in live.items()})
-        or _fewest({rank: stacks.get(rank, UNKNOWN).calls for rank in live})
+        or places
         or _likeliest({rank: _kind(track) for rank, track in live.items()})
     )
 
@@ -138,11 +181,16 @@ def _verdict(culprits: Sequence[int], tracks: Mapping[int, Track], stacks: Mappi
         )
         return Verdict((), text, tuple(_details(others, tracks, stacks)))
     said = _sentence(culprits, lambda rank: _alone(tracks[rank], stacks.get(rank, UNKNOWN), tracks, now))
-    if len(culprits) == 1 and tracks[culprits[0]].sample.pid:
-        said = said.replace(ranks_text(culprits), f"{ranks_text(culprits)} (pid {tracks[culprits[0]].sample.pid})", 1)
+    said = _with_pid(said, culprits, tracks)
     working = [rank for rank in others if tracks[rank].mode is Mode.WORKING]
     rest = f"; {_rest(others, tracks)}" if others and not working else ""
     return Verdict(tuple(culprits), f"{said}{rest}", tuple(_details(sorted(tracks), tracks, stacks)))
+
+
+def _with_pid(said: str, culprits: Sequence[int], tracks: Mapping[int, Track]) -> str:
+    """The sentence, with the process where it is about one."""
+    pid = tracks[culprits[0]].sample.pid if len(culprits) == 1 else 0
+    return said.replace(ranks_text(culprits), f"{ranks_text(culprits)} (pid {pid})", 1) if pid else said
 
 
 def _alone(track: Track, stack: Stack, tracks: Mapping[int, Track], now: float) -> str:

@@ -127,7 +127,7 @@ def read_failure(rank: int, failure: Failure) -> Failed:
         message=message,
         stderr=failure.stderr_tail,
         error_file=failure.error_file if written else "",
-        problem=failure.problem,
+        problem=failure.problem or getattr(failure, "explanation", ""),
         seen=seen,
         out_of_memory=failure.out_of_memory,
     )

@@ -60,7 +60,7 @@ def entries(event: AgentEvent, before: Agent, after: Agent) -> tuple[Entry, ...]
     if isinstance(event, Exited) and event.exit not in before.exits and event.exit in after.exits:
         exit = event.exit
         found.append(Entry("EXITED", {"exit_code": exit.code, "stopped": exit.stopped}, exit.local_rank))
-    if isinstance(event, Stalled) and before.state is State.RUNNING and event.round == before.round:
+    if isinstance(event, Stalled) and before.state in (State.RUNNING, State.STOPPING) and event.round == before.round:
         told = {"reason": event.reason, "local_ranks": list(event.local_ranks)}
         found.append(Entry("RESUMED" if event.over else "STALLED", told))
     if before.state is State.RUNNING and after.state not in (State.RUNNING, State.FINISHING):

@@ -3,8 +3,8 @@
 Nothing is asked of the workers. What counts as progress is output, input, a heartbeat, a new process, or some use of
 the CPU; a CPU used to the full with nothing else to be seen is no progress and no proof of a hang either: honest
 computing looks the same, and so does a peer that waits busily. So a group is suspected only when nobody in it
-progressed for the whole timeout and somebody's main thread never ran in that time, and what rests on a worker that
-does run takes twice as long. A worker that is stopped, or in uninterruptible sleep, is suspected by itself.
+progressed for the whole timeout and somebody's main thread never ran in that time; what rests on a worker that does
+run, or on stacks alone, takes twice as long. One that is stopped, or in uninterruptible sleep, is suspected by itself.
 Who is to blame is decided in `rules.apart`.
 """
 
@@ -36,7 +36,7 @@ class Mode(Enum):
     BLOCKED = "blocked"
     """Its main thread is in uninterruptible sleep, and never ran."""
     HELD = "held"
-    """A person holds it: a debugger, or a question at the terminal."""
+    """A person holds it, by a debugger or a question at the terminal; or it has asked for time."""
     ENDED = "ended"
 
 
@@ -69,6 +69,8 @@ class Sample(NamedTuple):
     processes: frozenset[int] = frozenset()
     held: bool = False
     """Whether it is known that a person holds it."""
+    excused: bool = False
+    """Whether it has said that it will take some time."""
 
 
 class Track(NamedTuple):
@@ -120,7 +122,9 @@ def _standing(sample: Sample) -> Mode | None:
         return Mode.ENDED
     if sample.state == "t" or sample.held:
         return Mode.HELD
-    return Mode.STOPPED if sample.state == "T" else None
+    if sample.state == "T":
+        return Mode.STOPPED
+    return Mode.HELD if sample.excused else None
 
 
 def _mode(before: Sample, now: Sample) -> Mode:
@@ -164,11 +168,16 @@ def stuck(tracks: Mapping[int, Track], now: float, timeout: float) -> tuple[int,
 
 
 def is_idle(tracks: Mapping[int, Track], now: float, timeout: float) -> bool:
-    """Whether nobody has progressed for the timeout, and somebody's main thread has not run in all that time."""
+    """Whether nobody has progressed for the timeout, for all that can be seen."""
     live = [track for track in tracks.values() if track.mode is not Mode.ENDED]
     if not live or any(track.mode is Mode.HELD for track in live):
         return False
-    return idle_seconds(tracks, now) >= timeout and any(now - track.moved_at >= timeout for track in live)
+    return idle_seconds(tracks, now) >= timeout
+
+
+def somebody_waits(tracks: Mapping[int, Track], now: float, timeout: float) -> bool:
+    """Whether the main thread of one has not run for the timeout: what it does is certainly no computing."""
+    return any(track.mode is not Mode.ENDED and now - track.moved_at >= timeout for track in tracks.values())
 
 
 def idle_seconds(tracks: Mapping[int, Track], now: float) -> float:

@@ -100,6 +100,33 @@ class Warned(Value):
     """What was to be run for the preemption has been."""
 
 
+class Wants(Value):
+    """How many seconds more workers ask for, whose grace is over: (local rank, seconds), only of those that do."""
+
+    round: int
+    more: tuple[tuple[int, float], ...] = ()
+
+
+class Remains(Value):
+    """A worker that is still there after SIGKILL."""
+
+    local_rank: int
+    pid: int
+    doing: str
+    """As the kernel says it: "uninterruptible in nfs_wait_bit_killable, system call 0"."""
+    going: bool
+    """Whether the kernel is taking it down."""
+
+
+class Examined(Value):
+    """What is left of workers that were sent SIGKILL."""
+
+    round: int
+    remains: tuple[Remains, ...] = ()
+    leaves: bool = False
+    """Whether they are not waited for any longer; filled in by the rules."""
+
+
 class Looked(Value):
     """What the workers of a round that is to be stopped were doing."""
 
@@ -118,11 +145,11 @@ class Rang(Value):
 
 EVENTS = (
     Formed, Regroup, Cut, Over, Waiting, Notice, Trouble, Exited, StartFailed, Hung, Signalled, Forwarded, Preempted,
-    Warned, Looked, Rang, Stalled,
+    Warned, Looked, Wants, Examined, Rang, Stalled,
 )  # fmt: skip
 AgentEvent = (
     Formed | Regroup | Cut | Over | Waiting | Notice | Trouble | Exited | StartFailed | Hung
-    | Signalled | Forwarded | Preempted | Warned | Looked | Rang | Stalled
+    | Signalled | Forwarded | Preempted | Warned | Looked | Wants | Examined | Rang | Stalled
 )  # fmt: skip
 
 
@@ -161,6 +188,20 @@ class Requeue(Value):
     """Tell the meeting that the job is preempted, here and everywhere."""
 
     notice: str
+
+
+class AskMore(Value):
+    """See whether these workers ask for more time, and answer with Wants."""
+
+    round: int
+    local_ranks: tuple[int, ...]
+
+
+class Examine(Value):
+    """See why these workers are still there, and answer with Examined."""
+
+    round: int
+    local_ranks: tuple[int, ...]
 
 
 class Kill(Value):
@@ -231,6 +272,6 @@ class Say(Value):
 
 
 Effect = (
-    Join | Start | Look | Warn | Requeue | Kill | Pass | Sweep | Arm | Disarm | TellFailed | TellKnown | TellFinished
-    | Leave | Say
+    Join | Start | Look | Warn | Requeue | AskMore | Examine | Kill | Pass | Sweep | Arm | Disarm
+    | TellFailed | TellKnown | TellFinished | Leave | Say
 )  # fmt: skip

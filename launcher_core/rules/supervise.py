@@ -16,18 +16,25 @@ from launcher_core.model.job import Place, WorkerExit
 from launcher_core.model.news import Cut, Formed, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.value import Value
 from launcher_core.rules.ending import (
+    examined,
     follow,
     keep_look,
     kill,
     look,
     looked,
+    noticed,
     preempt,
     signal_again,
     stop,
     stopped,
     time_is_up,
+    told,
+    trouble,
     unsettled,
+    wants,
     warned,
+    why_failed,
+    worker_stopped,
 )
 from launcher_core.rules.steps import (
     EVENTS,
@@ -36,6 +43,7 @@ from launcher_core.rules.steps import (
     Arm,
     Disarm,
     Effect,
+    Examined,
     Exited,
     Forwarded,
     Hung,
@@ -45,7 +53,7 @@ from launcher_core.rules.steps import (
     Pass,
     Preempted,
     Rang,
-    Requeue,
+    Remains,
     Say,
     Signalled,
     Stalled,
@@ -55,7 +63,7 @@ from launcher_core.rules.steps import (
     Sweep,
     TellFailed,
     TellFinished,
-    TellKnown,
+    Wants,
     Warned,
 )
 
@@ -65,7 +73,12 @@ class Patience(Value):
 
     look: float = 2.0
     grace: float = 30.0
-    reap: float = 30.0
+    most: float = 300.0
+    """For workers that ask for more than the grace."""
+    reap: float = 1.5
+    """For workers to be gone after SIGKILL."""
+    linger: float = 10.0
+    """For those that are not, if the job is to go on, or the kernel is taking them down."""
     barrier: float = 300.0
     verdict: float = 3.0
 
@@ -90,7 +103,11 @@ class Agent(Value):
     """Until when workers that are to be stopped are not asked to, because something has to be done before."""
     asked: bool = False
     """Whether they were."""
+    given: float = 0.0
+    """The seconds that they were given for that so far."""
     killed: bool = False
+    remains: tuple[Remains, ...] = ()
+    """What was left of the workers for long after that."""
     seen: Looked | None = None
     """What they were doing when it was decided to stop them."""
 
@@ -118,13 +135,6 @@ def begin(agent: Agent) -> Step:
     return agent, (Join(),)
 
 
-def why_failed(exit: WorkerExit, place: Place | None) -> str:
-    """One worker's failure in a few words, as the other nodes are told it."""
-    rank = exit.local_rank + (place.base_rank if place else 0)
-    how = f"exited with code {exit.code}" if exit.code > 0 else f"was killed by signal {-exit.code}"
-    return f"rank {rank} (local rank {exit.local_rank}, pid {exit.pid}) {how}"
-
-
 # --- transitions ----------------------------------------------------------------------------------------
 
 
@@ -149,6 +159,7 @@ def _start(agent: Agent, event: Formed) -> Step:
         held=None,
         asked=False,
         killed=False,
+        remains=(),
         seen=None,
     )
     return fresh, (Start(event.place),)
@@ -164,14 +175,6 @@ def _worker_ended(agent: Agent, event: Exited) -> Step:
         return agent, ()
     finish = (Sweep(), Arm(Alarm.BARRIER, agent.patience.barrier), TellFinished(agent.round))
     return agent._replace(state=State.FINISHING), finish
-
-
-def _worker_stopped(agent: Agent, event: Exited) -> Step:
-    exit = event.exit
-    agent = agent._replace(live=agent.live - {exit.local_rank}, exits=(*agent.exits, exit))
-    agent, effects = (agent, ()) if agent.live or agent.held is Alarm.WARN else stopped(agent)
-    alone = exit.code == 0 or exit.stopped or isinstance(agent.verdict, Regroup)
-    return agent, effects if alone else (TellKnown(agent.round, exit.local_rank), *effects)
 
 
 def _hung(agent: Agent, event: Hung) -> Step:
@@ -197,15 +200,6 @@ def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     agent = agent._replace(verdict=event)
     failed = event.restart if isinstance(event, Regroup) else not event.succeeded
     return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
-
-
-def _told_in_stopping(agent: Agent, event: Regroup | Over) -> Step:
-    if isinstance(event, Regroup) and event.round != agent.round:
-        return agent, ()
-    if isinstance(event, Over) and event.requeue:
-        return preempt(agent, event.reason, Say(event))
-    follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
-    return agent._replace(verdict=event), (Say(event),) if follows else ()
 
 
 def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
@@ -249,10 +243,6 @@ def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
     return stop(agent._replace(error=event.error), SIGTERM, Say(event))
 
 
-def _trouble_in_stopping(agent: Agent, event: Trouble) -> Step:
-    return agent._replace(error=agent.error or event.error), ()
-
-
 def _trouble_while_waiting(agent: Agent, event: Trouble) -> Step:
     if isinstance(agent.verdict, Over):
         return unsettled(agent, event)
@@ -273,11 +263,6 @@ def _signal_before_start(agent: Agent, event: Signalled) -> Step:
 
 def _signal_in_running(agent: Agent, event: Signalled) -> Step:
     return stop(agent._replace(signal=event.signum), event.signum, Say(event))
-
-
-def _preempted(agent: Agent, event: Preempted) -> Step:
-    """Any state: the job ends on all nodes."""
-    return preempt(agent, event.notice, Say(event), Requeue(event.notice))
 
 
 def _alarm_before_start(agent: Agent, event: Rang) -> Step:
@@ -315,8 +300,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _alarm_before_start,
     },
@@ -334,27 +321,31 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _stalled,
         Signalled: _signal_in_running,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _ignore,
     },
     State.STOPPING: {
         Formed: _ignore,
-        Regroup: _told_in_stopping,
+        Regroup: told,
         Cut: _cut_in_stopping,
-        Over: _told_in_stopping,
+        Over: told,
         Waiting: _ignore,
         Notice: _show,
-        Trouble: _trouble_in_stopping,
-        Exited: _worker_stopped,
+        Trouble: trouble,
+        Exited: worker_stopped,
         StartFailed: _ignore,
         Hung: _ignore,
-        Stalled: _ignore,
+        Stalled: _stalled,
         Signalled: signal_again,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: warned,
+        Wants: wants,
+        Examined: examined,
         Looked: looked,
         Rang: time_is_up,
     },
@@ -372,8 +363,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: keep_look,
         Rang: unsettled,
     },
@@ -391,8 +384,10 @@ TABLE: dict[State, dict[type, Transition]] = {
         Stalled: _ignore,
         Signalled: _signal_before_start,
         Forwarded: _pass_on,
-        Preempted: _preempted,
+        Preempted: noticed,
         Warned: _ignore,
+        Wants: _ignore,
+        Examined: _ignore,
         Looked: _ignore,
         Rang: _alarm_at_the_barrier,
     },

@@ -13,6 +13,7 @@ from launcher_core.model.settings import LaunchConfig, RendezvousParameters
 from launcher_core.runtime.watching import Late
 
 OWN_WATCH = "hang"
+TORCH_TIMERS = "torch-timers"
 HANG_ACTIONS = ("report", "restart", "stop")
 
 
@@ -186,6 +187,12 @@ def watches(policies: Sequence[Plugin], config: LaunchConfig) -> tuple[GuardedWa
     return tuple(GuardedWatch(policy, watch) for policy, watch in made if watch is not None)
 
 
+def policy_names(config: LaunchConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The policies that were named, and the one that torch elastic's variable asks for."""
+    timers = environ.get("TORCHELASTIC_ENABLE_FILE_TIMER") == "1" and TORCH_TIMERS not in config.policies
+    return (*config.policies, TORCH_TIMERS) if timers else config.policies
+
+
 def late_watch(config: LaunchConfig, plugins: Plugins) -> Late | None:
     """The launcher's own watch, to be made when its first look is due; None for none. Raises UsageError."""
     if config.hang_action not in HANG_ACTIONS or not 0 <= config.hang_timeout < float("inf"):
@@ -193,9 +200,9 @@ def late_watch(config: LaunchConfig, plugins: Plugins) -> Late | None:
             f"hang_timeout={config.hang_timeout}, hang_action={config.hang_action!r}: write seconds, 0 or more, and "
             f"one of {', '.join(HANG_ACTIONS)}"
         )
-    if not config.hang_timeout or OWN_WATCH in config.policies:
+    if not (config.hang_timeout or config.hang_pattern) or OWN_WATCH in config.policies:
         return None
-    first = min(30.0, max(1.0, config.hang_timeout / 10))
+    first = 1.0 if config.hang_pattern else min(30.0, max(1.0, config.hang_timeout / 10))
     return Late(lambda: watches([plugins.choose(POLICY_GROUP, OWN_WATCH)], config), first)
 
 

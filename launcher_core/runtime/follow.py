@@ -90,7 +90,7 @@ class Capture:
     the worker's terminal is kept at the console's size.
     """
 
-    __slots__ = ("_by_line", "_decoder", "_held", "console", "due", "ended", "fd", "heard", "kept")
+    __slots__ = ("_by_line", "_decoder", "_held", "console", "due", "ended", "fd", "heard", "kept", "total")
 
     def __init__(self, fd: int, console: Console, *, by_line: bool = False) -> None:
         self.fd = fd
@@ -100,6 +100,8 @@ class Capture:
         self._by_line = by_line
         self._held = b""
         self.kept = bytearray()
+        self.total = 0
+        """Bytes that came so far."""
         self.heard: float | None = None
         """When something came last, by the monotonic clock."""
         self._decoder = None if console.fd >= 0 else _utf8_decoder()
@@ -118,6 +120,7 @@ class Capture:
             self.show_held()
             return False
         self.kept += chunk
+        self.total += len(chunk)
         self.heard = monotonic()
         if len(self.kept) > 2 * KEPT_BYTES:
             del self.kept[:-KEPT_BYTES]

@@ -108,7 +108,10 @@ class Group:
         return WorkerExit(local, child.pid, child.exit_code(), time(), local in self._asked_to_stop)
 
     def kill(self, signum: int, local_ranks: Sequence[int]) -> None:
-        """Signal the process groups of these workers; those that had ended by then ended by themselves."""
+        """Signal the process groups of these workers; those that had ended by then ended by themselves.
+
+        What workers that have ended left in their groups is asked and killed with the others.
+        """
         for local in local_ranks:
             child = self._children[local]
             if not system.wait_readable(child.fd, 0):
@@ -119,7 +122,7 @@ class Group:
         if signum not in (SIGKILL, SIGTERM) or not local_ranks:
             return
         for local, child in self._children.items():
-            if local not in local_ranks:
+            if local not in local_ranks and system.wait_readable(child.fd, 0):
                 system.kill_group(child.pid, signum)
 
     def pass_on(self, signum: int, local_ranks: Sequence[int]) -> None:

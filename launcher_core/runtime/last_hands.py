@@ -40,6 +40,20 @@ class LastHands:
         self._busy.append(errands)
         errands.begin(notice, seconds, self._post)
 
+    def ask_more(self, effect: steps.AskMore) -> None:
+        """See whether workers ask for more time."""
+        from launcher_core.runtime.more_time import wanted
+
+        pids = self._group.pids
+        self._post(steps.Wants(effect.round, wanted({local: pids[local] for local in effect.local_ranks})))
+
+    def examine(self, effect: steps.Examine) -> None:
+        """See why workers are still there after SIGKILL."""
+        from launcher_core.runtime.remains import remains
+
+        pids = self._group.pids
+        self._post(steps.Examined(effect.round, remains({local: pids[local] for local in effect.local_ranks})))
+
     def hurry(self) -> None:
         """The workers are asked to stop."""
         for one in self._busy:

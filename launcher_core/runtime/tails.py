@@ -114,6 +114,17 @@ class Output:
         kept = self._stderr_of.get(local_rank)
         return kept.heard if isinstance(kept, Capture) else None
 
+    def said(self, local_rank: int) -> tuple[int, bytes]:
+        """How many bytes of a worker's stderr this process has read, and the last of them; none where it reads none.
+
+        From any thread."""
+        kept = self._stderr_of.get(local_rank)
+        while isinstance(kept, Capture):
+            total, end = kept.total, bytes(kept.kept)
+            if kept.total == total:
+                return total, end
+        return 0, b""
+
     def drain(self, timeout: float) -> bool:
         """Show all that the workers of this start, who are gone, have written; whether all of it is shown.
 

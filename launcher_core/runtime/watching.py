@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from launcher_core.model.news import Notice
 from launcher_core.rules.steps import Hung, Stalled
 
 if TYPE_CHECKING:
     from launcher_core.model.job import Place, Worker
     from launcher_core.model.logs import LogsDest
     from launcher_core.runtime.loop import Loop
+    from launcher_core.runtime.tails import Output
 
 
 class Late:
@@ -34,14 +36,17 @@ class StartedGroup:
         place: Place,
         workers: Sequence[Worker],
         dest: LogsDest,
-        heard: Callable[[int], float | None],
+        output: Output,
         post: Callable[[Any], None],
     ) -> None:
         self.round = place.round
         self.ranks = {one.local_rank: one.rank for one in workers}
         self.dest = dest
-        self.heard = heard
+        self.heard = output.heard
+        self.said = output.said
         self._post = post
+        self.explained: dict[int, str] = {}
+        """Local rank -> what is known of how it ended."""
 
     def alarm(self, reason: str) -> None:
         """Have the group treated as failed."""
@@ -54,6 +59,14 @@ class StartedGroup:
     def resumed(self, reason: str) -> None:
         """Take it back."""
         self._post(Stalled(reason, self.round, over=True))
+
+    def notice(self, text: str) -> None:
+        """Tell people."""
+        self._post(Notice(text))
+
+    def explain(self, local_rank: int, text: str) -> None:
+        """Keep it for the report."""
+        self.explained[local_rank] = text
 
     def give_up(self, reason: str, local_ranks: Sequence[int] = (), *, restart: bool = True) -> None:
         """Have the group treated as failed, or the job ended."""
@@ -70,16 +83,21 @@ class Watching:
         self._refused = refused
         self._begun: list[Any] = []
         self._group: StartedGroup | None = None
+        self._running = False
         self.seen: Stalled | None = None
         """What was said last of this group, and not taken back."""
 
     def start(self, group: StartedGroup, pids: Mapping[int, int]) -> None:
         """Have all watch this start. Raises what a watch raises."""
-        self._group, self.seen = group, None
+        self._group, self.seen, self._running = group, None, True
         for watch in self._watches:
             self._begin(watch, group, pids)
         if self._late is not None:
             self._loop.call(partial(self._join_late, self._late, group, pids), self._late.seconds)
+
+    def explained(self, local_rank: int) -> str:
+        """What a watch knows of how this worker ended."""
+        return self._group.explained.get(local_rank, "") if self._group else ""
 
     def told(self, about: Stalled) -> None:
         """Remember what people are told."""
@@ -87,7 +105,7 @@ class Watching:
 
     def stop(self, let_go: Callable[[Callable[[], None]], None]) -> None:
         """End all; `let_go` calls what may raise."""
-        self._group = None
+        self._running = False
         while self._begun:
             let_go(self._begun.pop(0).stop)
 
@@ -102,7 +120,7 @@ class Watching:
         watch.start(pids, group.alarm)
 
     def _join_late(self, late: Late, group: StartedGroup, pids: Mapping[int, int]) -> None:
-        if group is not self._group:  # it has ended since
+        if group is not self._group or not self._running:  # it has ended since
             return
         try:
             for watch in late.make():

@@ -28,6 +28,9 @@ class ProcessFailure:
     out_of_memory = False
     """Whether the kernel has told that it killed processes for want of memory, and SIGKILL ended this one."""
 
+    explanation = ""
+    """What the launcher knows of its end, in words."""
+
     def __init__(
         self,
         local_rank: int,

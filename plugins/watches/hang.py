@@ -14,10 +14,13 @@ from typing import Any
 from launcher_core.hooks.ports import Scene
 from launcher_core.hooks.specs import hookimpl
 from launcher_core.model.settings import LaunchConfig
-from launcher_core.rules.apart import Verdict, decide, suspects
-from launcher_core.rules.hang import Mode, Track, advance, again, stuck
+from launcher_core.rules.apart import Verdict, decide, of_late, of_silence, suspects, wrote
+from launcher_core.rules.hang import Mode, Sample, Track, advance, again, stuck
+from launcher_core.rules.heartbeat import Beat, is_excused, overdue
 from launcher_core.rules.stacks import Stack
 from launcher_core.runtime.stacks import collect, kernel_view
+from launcher_plugins.watches.listening import Listener, Pattern
+from launcher_plugins.watches.pages import Page
 from launcher_plugins.watches.probe import look
 from launcher_plugins.watches.shelf import keep, output
 
@@ -26,6 +29,8 @@ LOOKS = 10
 SHORTEST, LONGEST = 0.25, 30.0
 """with so many seconds between two looks."""
 STACK_SECONDS = 2.0
+LISTEN_SECONDS = 1.0
+"""Between two looks into the output, where a pattern is looked for."""
 END_SECONDS = 3.0
 """How long the end of the group waits for a look that is under way: the stacks are let go at once, a file is not."""
 TOO_LATE = 3
@@ -36,15 +41,17 @@ MOST_SHOWN = 40
 
 @hookimpl
 def launcher_make_watch(config: LaunchConfig) -> HangWatch | None:
-    """The watch; None where --hang-timeout is 0."""
-    return HangWatch(config) if config.hang_timeout > 0 else None
+    """The watch; None where there is nothing to look for."""
+    return HangWatch(config) if config.hang_timeout > 0 or config.hang_pattern else None
 
 
 class HangWatch:
     """Looks at the workers of one start after the other, in a thread of its own."""
 
     def __init__(self, config: LaunchConfig) -> None:
-        self._timeout = config.hang_timeout
+        self._timeout = config.hang_timeout or float("inf")
+        self.bad = Pattern(config.hang_pattern)
+        self.good = Pattern(config.progress_pattern)
         self._action = config.hang_action
         self._log_dir = config.logs.log_dir or ""
         self._pause = min(LONGEST, max(SHORTEST, self._timeout / LOOKS))
@@ -106,40 +113,92 @@ class _Round:
         self._stop = stop
         self._tracks: dict[int, Track] = {}
         self._looked = monotonic()
+        self._look_at = 0.0
+        self._excused_at = 0.0
         self._ask_again = 0.0
+        self._guess: tuple[str, ...] = ()
         self._told: Verdict | None = None
+        self._listener = Listener(scene, watch.bad, watch.good) if watch.bad or watch.good else None
+        self._pages = {rank: Page() for rank in self._pids}
+        self._beats: dict[int, Beat] = {}
         self._going = 0
 
     def run(self, pause: float) -> None:
         """Look until told to stop."""
-        while True:
-            self._look(pause)
-            if self._stop.wait(pause):
-                return
+        try:
+            while True:
+                self._listen()
+                if monotonic() >= self._look_at:
+                    self._look_at = monotonic() + pause
+                    self._look(pause)
+                if self._stop.wait(min(pause, LISTEN_SECONDS) if self._listener else pause):
+                    return
+        finally:
+            for page in self._pages.values():
+                page.close()
 
     def _look(self, pause: float) -> None:
         now = monotonic()
         if now - self._looked > TOO_LATE * pause + 1:
-            self._tracks = {}
+            self._tracks, self._excused_at = {}, now
         self._looked = now
-        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
-        self._tracks = {rank: advance(self._tracks.get(rank), sample) for rank, sample in samples.items()}
+        self._tracks = {rank: advance(self._tracks.get(rank), sample) for rank, sample in self._samples().items()}
+        late = self._late(now)
         if self._told is not None:
-            self._see_whether_it_goes_on(self._told, now)
-        elif now >= self._ask_again and suspects(self._tracks, now, self._watch.timeout):
-            self._suspect(now)
+            self._see_whether_it_goes_on(late, now)
+        elif now >= self._ask_again and (late or suspects(self._tracks, now, self._watch.timeout)):
+            self._suspect(late, now)
 
-    def _said(self, rank: int) -> tuple[Any, ...]:
-        local = self._local[rank]
-        return (self._scene.heard(local), *output(self._scene.dest, local))
+    def _listen(self) -> None:
+        """Look into the workers' output, where a pattern is looked for."""
+        listener = self._listener
+        if listener is None or self._told is not None:
+            return
+        listener.listen()
+        now = monotonic()
+        if listener.hit is not None:
+            (rank, line), listener.hit = listener.hit, None
+            self._tell(wrote(rank, line, self._pids[rank]))
+        elif listener.good_at is not None and now - listener.good_at > self._watch.timeout:
+            silence = f"no line of output with {self._watch.good.text!r} has come for {now - listener.good_at:.0f} s"
+            listener.good_at = None
+            self._tell(of_silence(silence, self._tracks, self._stacks(), now, self._watch.timeout))
 
-    def _suspect(self, now: float) -> None:
-        """Look at the stacks, and decide."""
-        verdict = decide(self._tracks, self._stacks(), now, self._watch.timeout)
-        self._ask_again = now + self._watch.timeout / 2
-        if verdict is not None and not self._stop.is_set():
+    def _tell(self, verdict: Verdict) -> None:
+        if not self._stop.is_set():
             self._told, self._going = verdict, 0
             self._watch.act(self._scene, verdict)
+
+    def _samples(self) -> dict[int, Sample]:
+        """One look at each worker, its heartbeats among it."""
+        at_work = {rank: track.sample.pid for rank, track in self._tracks.items()}
+        self._beats = {rank: page.read(at_work.get(rank, 0), self._pids[rank]) for rank, page in self._pages.items()}
+        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
+        return {
+            rank: sample._replace(excused=is_excused(self._beats[rank], sample.at)) for rank, sample in samples.items()
+        }
+
+    def _late(self, now: float) -> dict[int, str]:
+        """Whose heartbeats are overdue, but not while a person holds one, or one has asked for time."""
+        if any(track.mode is Mode.HELD for track in self._tracks.values()):
+            self._excused_at = now
+        return overdue(self._beats, now, self._watch.timeout, self._excused_at)
+
+    def _said(self, rank: int) -> tuple[Any, ...]:
+        local, beat = self._local[rank], self._beats[rank]
+        return (beat.at, beat.since, self._scene.heard(local), *output(self._scene.dest, local))
+
+    def _suspect(self, late: Mapping[int, str], now: float) -> None:
+        """Look at the stacks, and decide."""
+        stacks = self._stacks()
+        verdict = decide(self._tracks, stacks, now, self._watch.timeout)
+        if late and (verdict is None or not verdict.ranks):
+            verdict = of_late(late, self._tracks, stacks, now)
+        self._ask_again = now + self._watch.timeout / 2
+        if verdict is not None and not verdict.sure and verdict.details != self._guess:
+            self._guess, verdict = verdict.details, None
+        if verdict is not None:
+            self._tell(verdict)
 
     def _stacks(self) -> dict[int, Stack]:
         """Where each stands. That they were asked leaves traces, which are taken for what they are."""
@@ -148,14 +207,12 @@ class _Round:
         asked = {rank: pid for rank, pid in pids.items() if self._tracks[rank].mode not in frozen}
         found = collect(asked, STACK_SECONDS, self._stop)
         found |= {rank: Stack(note=kernel_view(pid)) for rank, pid in pids.items() if rank not in asked}
-        samples = look(self._pids, {rank: self._said(rank) for rank in self._pids})
-        self._tracks = {rank: again(self._tracks[rank], sample) for rank, sample in samples.items()}
+        self._tracks = {rank: again(self._tracks[rank], sample) for rank, sample in self._samples().items()}
         return found
 
-    def _see_whether_it_goes_on(self, told: Verdict, now: float) -> None:
+    def _see_whether_it_goes_on(self, late: Mapping[int, str], now: float) -> None:
         """Say so when there is progress again: twice in a row, since one sign may be the answer to a question."""
-        timeout = self._watch.timeout
-        if stuck(self._tracks, now, timeout):
+        if late or stuck(self._tracks, now, self._watch.timeout):
             self._going = 0
             return
         self._going = self._going + 1 if any(one.progress_at >= now for one in self._tracks.values()) else 0

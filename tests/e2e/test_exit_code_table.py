@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 from launches import Launcher, Running, until
+from stuck_files import stuck_files
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "exit_codes.md").read_text()
 ROWS = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)[1:]
@@ -115,6 +116,21 @@ def node_lost(kit: Kit) -> int:
     return first.wait().code
 
 
+def unkillable(kit: Kit) -> int:
+    files = stuck_files(kit.folder / "stuck")
+    try:
+        script = (
+            f"[ $RANK = 1 ] && exec stat {files.folder}/x; until [ -e {kit.folder}/fail ]; do sleep 0.01; done; exit 3"
+        )
+        options = ["--max-restarts=1", "--shutdown-timeout=0.2", "--nproc-per-node=2"]
+        running = kit.launcher.start(*options, "--no-python", "/bin/sh", "-c", script)
+        files.wait()
+        (kit.folder / "fail").touch()
+        return running.wait().code
+    finally:
+        files.close()
+
+
 def signalled(kit: Kit) -> int:
     running = kit.launcher.start(STAY, kit.folder, "exit")
     kit.here(0)
@@ -154,6 +170,7 @@ LAUNCHES: dict[str, tuple[str, Callable[[Kit], int], int]] = {
     "the job was preempted": ("75", preempted, 75),
     "the node that hosts": ("75", host_lost, 75),
     "a node was lost": ("75", node_lost, 75),
+    "a worker could not be killed": ("75", unkillable, 75),
     "signal N stopped the launcher": ("128+N", signalled, 128),
     "a signal that the launcher does not handle": ("killed by N", killed, -signal.SIGKILL),
     "with `--exit-code=worker`": ("worker's", workers_own, 7),

@@ -74,21 +74,24 @@ def test_a_hang_may_cost_a_restart(launcher: Launcher) -> None:
 def test_a_hang_may_end_the_job_whatever_restarts_are_left(launcher: Launcher, tmp_path: Path) -> None:
     options = ["--hang-timeout=2", "--hang-action=stop", "--max-restarts=5", "--report=report.json", "--log-dir=logs"]
     running = launcher.start("--nproc-per-node=2", "--shutdown-timeout=0.5", "--redirects=1", *options, WAIT)
-    until(lambda: len([one for one in tmp_path.rglob("stdout.log") if one.read_text()]) == 2, "the workers wait")
+    until(
+        lambda: len([one for one in (tmp_path / "logs").rglob("stdout.log") if one.read_text()]) == 2,
+        "the workers wait",
+    )
     worker = status(running)["workers"][1]["pid"]
     os.kill(worker, signal.SIGSTOP)
     result = running.wait()
     cause = json.loads((tmp_path / "report.json").read_text())["cause"]
     assert (result.code, cause["class"], cause["rank"], cause["pid"]) == (1, "hang", 1, worker)
-    assert f"hang: rank 1 (pid {worker}) has been stopped (state T) for" in cause["title"]
-    (stacks,) = tmp_path.rglob("stacks.txt")
+    assert f"hang: rank 1 (pid {worker}) has been stopped (state T) for" in cause["text"]
+    (stacks,) = (tmp_path / "logs").rglob("stacks.txt")
     assert "\nrank 0: in main, wait_together.py" in stacks.read_text()
 
 
 def test_the_stacks_are_put_beside_the_logs(launcher: Launcher, tmp_path: Path) -> None:
     running = launcher.start("--nproc-per-node=2", "--hang-timeout=1", "--log-dir=logs", "--tee=3", WAIT)
     until(lambda: "hang_stacks.txt" in running.err, "the hang is told")
-    (stacks,) = tmp_path.rglob("hang_stacks.txt")
+    (stacks,) = (tmp_path / "logs").rglob("hang_stacks.txt")
     assert "\nranks 0-1: in main, wait_together.py" in stacks.read_text()
 
 
@@ -123,3 +126,61 @@ def test_a_watch_that_cannot_be_made_is_told_and_costs_nothing(launcher: Launche
     running = launcher.start("--hang-timeout=1", WAIT)
     until(lambda: "launcher: hangs are not looked for: " in running.err, "it is told")
     assert running.process.poll() is None
+
+
+# --- heartbeats ------------------------------------------------------------------------------------------
+
+BEAT = Path(__file__).parent / "bin" / "beat.py"
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("silent", r"rank 1 \(pid \d+\) has given no heartbeat for \d+ s"),
+        ("long", r"rank 1 \(pid \d+\) has been in section 'checkpoint' for \d+ s, 0.5 s at most"),
+    ],
+)
+def test_who_stops_to_give_heartbeats_is_named_whatever_else_it_does(launcher: Launcher, how: str, said: str) -> None:
+    running = launcher.start("--nproc-per-node=2", "--hang-timeout=2", BEAT, how)
+    until(lambda: re.search(f"launcher: hang: {said}\n", running.err), "the hang is told")
+    (launcher.tmp / "end").touch()
+    assert running.wait().code == 0
+
+
+def test_who_has_asked_for_time_is_not_judged(launcher: Launcher) -> None:
+    result = launcher.run("--nproc-per-node=2", "--hang-timeout=2", BEAT, "quiet")
+    assert (result.code, "hang" in result.err) == (0, False)
+
+
+# --- patterns --------------------------------------------------------------------------------------------
+
+LINES = Path(__file__).parent / "bin" / "write_lines.py"
+
+
+@pytest.mark.parametrize("stream, options", [("stderr", []), ("stdout", ["--redirects=3"]), ("stderr", ["--tee=2"])])
+def test_a_line_with_the_pattern_names_its_worker(launcher: Launcher, stream: str, options: list[str]) -> None:
+    running = launcher.start(
+        "--nproc-per-node=2", *options, "--hang-timeout=0", "--hang-pattern=NCCL WARN.*timeout",
+        LINES, stream, "1", "all is well", "NCCL WARN watchdog timeout",
+    )  # fmt: skip
+    until(lambda: "hang: rank 1 (pid " in running.err, "the hang is told")
+    (launcher.tmp / "end").touch()
+    result = running.wait()
+    assert result.code == 0
+    assert re.search(r"hang: rank 1 \(pid \d+\) wrote 'NCCL WARN watchdog timeout'\n", result.err)
+
+
+def test_when_lines_that_show_progress_stop_to_come_that_is_a_hang(launcher: Launcher) -> None:
+    options = ["--tee=3", "--hang-timeout=2", "--progress-pattern=^step \\d"]
+    running = launcher.start("--nproc-per-node=2", *options, LINES, "stdout", "0", "step 1", "step 2")
+    until(lambda: "hang: no line of output with '^step \\\\d' has come for " in running.err, "the hang is told")
+    (launcher.tmp / "end").touch()
+    assert running.wait().code == 0
+
+
+def test_before_the_first_line_that_shows_progress_none_is_missed(launcher: Launcher) -> None:
+    options = ["--hang-timeout=1", "--progress-pattern=step", "--hang-pattern=there"]
+    running = launcher.start(*options, LINES, "stderr", "0", "still", "not", "there")
+    until(lambda: "hang: rank 0" in running.err, "what is written is looked at")
+    (launcher.tmp / "end").touch()
+    assert "no line of output" not in running.wait().err

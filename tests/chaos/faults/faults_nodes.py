@@ -41,7 +41,7 @@ _time, _time_ns = time.time, time.time_ns
 time.time = lambda: _time() + {seconds}
 time.time_ns = lambda: _time_ns() + {seconds} * 10**9
 """
-GIVES_UP = ("--rdzv-conf=join_timeout={rejoin},last_call_timeout=0.2,is_host={hosts}",)
+GIVES_UP = ("--rdzv-conf=join_timeout={rejoin},last_call_timeout={call},is_host={hosts}",)
 """For a job that waits in vain for a node."""
 STATIC = ("--nnodes=2", "--node-rank={node}", "--master-addr=127.0.0.1", "--master-port={port}")
 
@@ -83,12 +83,12 @@ def kill_worker(rank: int) -> Callable[[Any], None]:
     return act
 
 
-def stop_agent(node: int) -> Callable[[Any], None]:
-    """SIGTERM, as a scheduler does that takes one node away."""
+def stop_agent(node: int, number: signal.Signals = signal.SIGTERM) -> Callable[[Any], None]:
+    """A signal to the agent, as a scheduler sends it that takes one node away."""
 
     def act(stage: Any) -> None:
         stage.all_ready()
-        stage.agents[node].signal(signal.SIGTERM)
+        stage.agents[node].signal(number)
 
     return act
 
@@ -229,7 +229,7 @@ FAULTS = (
         "the node that hosts the rendezvous is gone",
         Truth(("host_lost", "node_lost"), NOBODY, "host", ""),
         WAITS,
-        options=("--rdzv-conf=join_timeout=30,last_call_timeout=0.2,host_loss_timeout=1,is_host={hosts}",),
+        options=("--rdzv-conf=join_timeout=30,last_call_timeout={call},host_loss_timeout=1,is_host={hosts}",),
         acts=crash(0),
         hears=(1,),
     ),
@@ -274,6 +274,13 @@ FAULTS = (
         options=GIVES_UP,
         acts=stop_agent(1),
         hears=(0,),
+    ),
+    two(
+        "the machine of the second node is wanted back",
+        one("preempted", NOBODY, "node1", "node1"),
+        WAITS,
+        options=("--preempt-signal=SIGUSR1",),
+        acts=stop_agent(1, signal.SIGUSR1),
     ),
     two(
         "a program that is not there, on the second node only",

@@ -302,5 +302,19 @@ FAULTS = (
         WAITS,
         acts=stop_launcher(signal.SIGTERM),
     ),
+    Fault(
+        "the machine is wanted back, which a signal says",
+        one("preempted", NOBODY, "SIGUSR1"),
+        WAITS,
+        options=("--preempt-signal=SIGUSR1",),
+        acts=stop_launcher(signal.SIGUSR1),
+    ),
+    Fault(
+        "the machine is wanted back, which a file says",
+        one("preempted", NOBODY, "taken"),
+        WAITS,
+        options=("--preempt-file=taken",),
+        acts=lambda stage: (stage.all_ready(), Path(stage.folder, "taken").touch()),
+    ),
     Fault("Ctrl-C", one("stopped", NOBODY, "SIGINT"), WAITS, acts=stop_launcher(signal.SIGINT)),
 )

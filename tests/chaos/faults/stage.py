@@ -24,9 +24,9 @@ BOUND = 30.0
 RENDEZVOUS = (
     *("--nnodes={nodes}", "--node-rank={node}", "--rdzv-backend=c10d", "--rdzv-id=faults"),
     "--rdzv-endpoint={host}:{port}",
-    "--rdzv-conf=join_timeout={join},last_call_timeout=0.2,is_host={hosts}",
+    "--rdzv-conf=join_timeout={join},last_call_timeout={call},is_host={hosts}",
 )
-OURS = "--hang-"
+OURS = ("--hang-", "--preempt-")
 """Options that torchrun does not have."""
 _NAMED = [
     "unshare",
@@ -78,6 +78,7 @@ class Stage:
             "host": self.nodes[0].address if self.nodes else "127.0.0.1",
             "hosts": "no" if node else "yes",
             "join": 30,
+            "call": 1 if self.torchrun else 0.2,
             "rejoin": 30 if self.torchrun else 4,
         }
         python = str(Path(self.torchrun).with_name("python")) if self.torchrun else sys.executable

@@ -193,6 +193,15 @@ class Member:
         seconds = self.world.between(0.0, 0.05) if self.world.chance(0.9) else 5.0
         self.process.after(seconds, lambda: self.post(steps.Looked(effect.round)))
 
+    def _ask_more(self, effect: steps.AskMore) -> None:
+        """Some ask for more time now and then."""
+        asks = [local for local in effect.local_ranks if self.world.chance(0.3)]
+        self.post(steps.Wants(effect.round, tuple((local, self.world.between(0.1, 1.0)) for local in asks)))
+
+    def _examine(self, effect: steps.Examine) -> None:
+        remains = (steps.Remains(local, 1, "uninterruptible", False) for local in effect.local_ranks)
+        self.post(steps.Examined(effect.round, tuple(remains)))
+
     def _kill(self, effect: steps.Kill) -> None:
         for local in effect.local_ranks:
             self.workers[local].signal(effect.signum)
@@ -248,6 +257,8 @@ class Member:
         steps.Join: _join,
         steps.Start: _start,
         steps.Look: _look,
+        steps.AskMore: _ask_more,
+        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,

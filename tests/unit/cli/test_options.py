@@ -35,6 +35,7 @@ TORCHRUN: dict[str, tuple[object, str]] = {
 OURS: dict[str, object] = {
     "exit-code": "one", "exit-barrier-timeout": None, "policy": "", "stdin": "0", "report-lines": 20, "report": None,
     "forward-signals": "", "hang-timeout": 300.0, "hang-action": "report",
+    "hang-pattern": "", "progress-pattern": "",
 }  # fmt: skip
 
 

@@ -78,7 +78,8 @@ def test_a_bare_script_is_one_worker_that_meets_nobody() -> None:
         "shutdown_timeout": 30.0, "logs_plugin": "default", "node_rank": None, "policies": (),
         "exit_barrier_timeout": 300.0, "stdin": "0", "report_lines": 20, "worker_env": {}, "health": None,
         "forward_signals": "", "retry": Retry(), "status_line": "auto", "hang_timeout": 300.0, "hang_action": "report",
-        "preempt_signal": "", "preempt_file": "", "on_preempt": "",
+        "hang_pattern": "", "progress_pattern": "",
+        "preempt_signal": "", "preempt_file": "", "on_preempt": "", "max_shutdown_timeout": 300.0,
     }  # fmt: skip
 
 
@@ -95,7 +96,8 @@ def test_every_flag_arrives() -> None:
         "--health-port=[::1]:80", "--report=out/report.json", "--forward-signals=usr2, SIGHUP,USR2",
         "--restart-backoff=2:60", "--restart-window=600", "--restart-min-uptime=10", "--retry-same-failure",
         "--status-line=off", "--hang-timeout=2.5", "--hang-action=stop", "--preempt-signal=xcpu",
-        "--preempt-file=/tmp/notice", "--on-preempt=sync", "s.py",
+        "--preempt-file=/tmp/notice", "--on-preempt=sync", "--max-shutdown-timeout=8",
+        "--hang-pattern=NCCL WARN.*timeout", "--progress-pattern=^step", "s.py",
         OMP_NUM_THREADS="",
     )  # fmt: skip
     config = request.config
@@ -113,7 +115,8 @@ def test_every_flag_arrives() -> None:
         "exit_barrier_timeout": 7.5, "stdin": "none", "report_lines": 0, "worker_env": {}, "health": ("::1", 80),
         "forward_signals": "SIGUSR2,SIGHUP", "retry": Retry(2.0, 60.0, 600.0, 10.0, True),
         "status_line": "off", "hang_timeout": 2.5, "hang_action": "stop",
-        "preempt_signal": "SIGXCPU", "preempt_file": "/tmp/notice", "on_preempt": "sync",
+        "hang_pattern": "NCCL WARN.*timeout", "progress_pattern": "^step",
+        "preempt_signal": "SIGXCPU", "preempt_file": "/tmp/notice", "on_preempt": "sync", "max_shutdown_timeout": 8.0,
     }  # fmt: skip
 
 
@@ -288,6 +291,7 @@ def test_rendezvous_settings_that_are_no_pairs_are_refused(text: str, words: str
         ("--monitor-interval=nan", "--monitor-interval=nan: write seconds, more than 0"),
         ("--shutdown-timeout=-1", "--shutdown-timeout=-1.0: write seconds, 0 or more"),
         ("--exit-barrier-timeout=inf", "--exit-barrier-timeout=inf: write seconds, 0 or more"),
+        ("--hang-pattern=[", "--hang-pattern='[' is no regular expression: unterminated character set at position 0"),
         ("--hang-timeout=-1", "--hang-timeout=-1.0: write seconds, 0 or more"),
         ("--report-lines=-1", "--report-lines=-1: write 0 or more"),
         ("--redirects=4",
@@ -320,6 +324,29 @@ def test_rendezvous_settings_that_are_no_pairs_are_refused(text: str, words: str
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused(flag: str, words: str) -> None:
     assert refused(flag, "s.py") == words
+
+
+@pytest.mark.parametrize(
+    "options, unseen",
+    [
+        ([], "stdout"),
+        (["--tee=3"], ""),
+        (["--redirects=1"], ""),
+        (["--redirects=2"], "stdout"),
+        (["--report-lines=0"], "stdout and stderr"),
+        (["--nproc-per-node=2", "--tee=0:3"], "stdout"),
+        (["--tee=3", "--log-dir=/dev/null"], "stdout"),
+    ],
+)
+def test_a_pattern_that_output_is_not_searched_for_is_told(options: list[str], unseen: str) -> None:
+    told = [one for one in resolved(*options, "--hang-pattern=WARN", "s.py").notices if "--hang-pattern" in one]
+    words = f"--hang-pattern sees no {unseen} that goes straight to the console; --tee=3 shows and keeps it"
+    assert told == ([words] if unseen else [])
+
+
+def test_lines_that_show_progress_need_a_time() -> None:
+    words = "--progress-pattern needs a --hang-timeout above 0: how long no such line may come"
+    assert refused("--progress-pattern=step", "--hang-timeout=0", "s.py") == words
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_workers_failure_has_a_class(failure: Failed, name: str) -> None:
         (errors.RendezvousTimeoutError("nobody came"), "failed", 1, "rendezvous_failed"),
         (errors.StartError("no such program"), "failed", 1, "start_failed"),
         (errors.UsageError("no such function"), "failed", 2, "start_failed"),
-        (errors.StuckError((1, 2)), "failed", 1, "stuck"),
+        (errors.StuckError((1, 2)), "failed", 75, "stuck"),
         (errors.LauncherError("a value that cannot be read"), "failed", 1, "launcher"),
         (RuntimeError("a defect"), "failed", 1, "launcher"),
     ],
@@ -113,7 +113,7 @@ def test_success_and_a_spare_that_was_not_needed_have_no_cause(error: BaseExcept
 def test_a_hang_is_told_as_its_watch_said_it() -> None:
     found = of(case(failed(0, -15, stopped=True), failed(1, -9, stopped=True), hung="no progress for 60 s"))
     cause = found["cause"]
-    assert (cause["class"], cause["title"], cause["stopped"]) == ("hang", "no progress for 60 s", True)
+    assert (cause["class"], cause["text"], cause["stopped"]) == ("hang", "no progress for 60 s", True)
     assert found["consequences"]["stopped"] == [1]
 
 

@@ -41,6 +41,8 @@ WORKS = Track(Sample(60.0), Mode.WORKING, 0.0, 60.0, 60.0)
         ([still(), SPINS], {}, (1,)),
         ([still("poll"), MOVES, still()], {}, (1,)),
         ([SPINS, SPINS, still("futex")], {}, (2,)),
+        ([still("futex"), still("futex"), still("poll")], {}, (2,)),
+        ([still("futex"), still("pipe"), still("poll")], {}, (0, 1)),
         ([SPINS, SPINS, still("socket")], {}, (2,)),
         ([still("futex"), still("futex"), still("pipe")], {}, (2,)),
         ([still("futex"), still("sleep")], {}, (1,)),
@@ -68,6 +70,17 @@ def test_what_rests_on_a_worker_that_runs_takes_twice_as_long() -> None:
     assert decide(tracks, {}, 60.0, 30.0) == Verdict(
         (1,), "rank 1 has used a CPU for 60 s without any output or input; rank 0 waits at a socket"
     )
+
+
+def test_where_all_run_only_the_stacks_can_tell_and_only_after_twice_as_long() -> None:
+    tracks, stacks = {0: SPINS, 1: MOVES, 2: SPINS}, {0: REDUCE, 1: LOAD, 2: REDUCE}
+    assert decide(tracks, stacks, 60.0, 40.0) is None
+    verdict = decide(tracks, stacks, 60.0, 30.0)
+    assert verdict is not None
+    assert verdict.text.startswith("rank 1 has waited in sleep, in small steps, for 60 s, in load, train.py:41")
+    assert not verdict.sure
+    assert decide(tracks, {0: LOAD, 1: LOAD, 2: Stack()}, 60.0, 30.0) is None
+    assert decide(tracks, {0: REDUCE, 1: REDUCE, 2: REDUCE}, 60.0, 30.0) is None
 
 
 def test_busy_peers_do_not_delay_the_verdict_on_one_that_waits() -> None:

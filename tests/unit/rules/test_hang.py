@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher_core.rules.hang import Mode, Sample, Track, advance, again, has_run, is_idle, stuck
+from launcher_core.rules.hang import Mode, Sample, Track, advance, again, has_run, is_idle, somebody_waits, stuck
 
 FIRST = Sample(0.0, 100, "S", "socket", cpu=5.0, wanted=5.0, runs=70, io=1000, own_io=500, said=(None, 0, 0),
                processes=frozenset({100}))  # fmt: skip
@@ -79,8 +79,10 @@ def test_one_that_spins_or_moves_does_not_keep_the_others_from_being_idle() -> N
 
 
 @pytest.mark.parametrize("rates", [{"cpu": 1.0, "wanted": 1.0}, {"runs": 3}])
-def test_a_group_whose_main_threads_all_run_is_not_idle(rates: dict[str, float]) -> None:
-    assert not is_idle({rank: after(*looks(600, **rates)) for rank in range(4)}, 600.0, 60.0)
+def test_in_a_group_whose_main_threads_all_run_nobody_is_seen_to_wait(rates: dict[str, float]) -> None:
+    tracks = {rank: after(*looks(600, **rates)) for rank in range(4)}
+    assert not somebody_waits(tracks, 600.0, 60.0)
+    assert somebody_waits({**tracks, 4: after(*looks(600))}, 600.0, 60.0)
 
 
 def test_one_that_a_person_holds_keeps_the_others_from_being_judged() -> None:

@@ -13,7 +13,10 @@ from launcher_core.rules.steps import (
     EVENTS,
     Alarm,
     Arm,
+    AskMore,
     Disarm,
+    Examine,
+    Examined,
     Exited,
     Forwarded,
     Hung,
@@ -25,6 +28,7 @@ from launcher_core.rules.steps import (
     Pass,
     Preempted,
     Rang,
+    Remains,
     Requeue,
     Say,
     Signalled,
@@ -36,13 +40,14 @@ from launcher_core.rules.steps import (
     TellFailed,
     TellFinished,
     TellKnown,
+    Wants,
     Warn,
     Warned,
 )
 from launcher_core.rules.supervise import TABLE, Agent, Patience, begin, step
 
 PLACE = Place(0, 0, 1, 0, 3, 0, 3, "127.0.0.1", 1)
-PATIENCE = Patience(look=2, grace=5, reap=7, barrier=9)
+PATIENCE = Patience(look=2, grace=5, most=20, reap=7, linger=8, barrier=9)
 FAILED = Exited(WorkerExit(1, 101, 3, 0.0))
 WHY = "rank 1 (local rank 1, pid 101) exited with code 3"
 SEEN = Looked(0, ("rank 0: in all_reduce, train.py:41",), "/logs/stacks.txt")
@@ -62,9 +67,14 @@ ONE_OF_EACH = (
     Preempted("SIGUSR1 came"),
     Warned(),
     Looked(0),
+    Wants(0),
+    Examined(0),
     Rang(Alarm.GRACE),
     Stalled("no progress", 0),
 )
+
+
+STUCK = Examined(0, tuple(Remains(local, 100 + local, "uninterruptible in nfs", False) for local in (0, 2)))
 
 
 def ended(local_rank: int, code: int = 0, stopped: bool = False) -> Exited:
@@ -191,17 +201,50 @@ def test_a_verdict_that_is_settled_while_workers_are_stopped_is_the_last_word():
 
 
 def test_workers_that_ignore_the_polite_signal_are_killed_after_the_grace():
-    _, effects = after(Formed(PLACE), FAILED, SEEN, ended(0, -15, True), Rang(Alarm.GRACE))
+    agent, effects = after(Formed(PLACE), FAILED, SEEN, ended(0, -15, True), Rang(Alarm.GRACE))
+    assert effects == (AskMore(0, (2,)),)
+    _, effects = step(agent, Wants(0))
 
     assert effects == (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (2,)), Arm(Alarm.REAP, 7))
 
 
+SURVIVED = (Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Wants(0), Rang(Alarm.REAP))
+
+
 def test_workers_that_survive_sigkill_do_not_hold_the_launcher():
-    agent, effects = after(Formed(PLACE), FAILED, SEEN, Rang(Alarm.GRACE), Rang(Alarm.REAP))
+    agent, effects = after(*SURVIVED)
+    assert effects == (Examine(0, (0, 2)),)
+    agent, effects = step(agent, STUCK)
+    assert effects == (Say(STUCK), Arm(Alarm.REAP, 8))
+    agent, effects = after(*SURVIVED, STUCK, ended(2, -9, True), Rang(Alarm.REAP), STUCK)
+    left = STUCK._replace(remains=STUCK.remains[:1])
 
     assert agent.state is State.DONE
-    assert agent.error.local_ranks == (0, 2)
-    assert Sweep() in effects
+    assert (agent.error.local_ranks, agent.remains) == ((0,), left.remains)
+    assert effects == (Say(left._replace(leaves=True)), Disarm(), Sweep(), Leave(str(agent.error)))
+    assert "local rank 0 (pid 100) is uninterruptible in nfs" in str(agent.error)
+
+
+@pytest.mark.parametrize("end", [Over(False, WHY), Trouble(ConnectionError("gone")), Signalled(SIGTERM)])
+def test_a_job_that_ends_does_not_wait_for_them_and_ends_of_what_it_did(end):
+    before, _ = after(*SURVIVED[:3], end, *SURVIVED[3:])
+    agent, effects = step(before, STUCK)
+    assert (agent.state, agent.remains) == (State.DONE, STUCK.remains)
+    assert effects[0] == Say(STUCK._replace(leaves=True))
+    assert agent.error is (end.error if isinstance(end, Trouble) else None)
+
+
+def test_workers_that_the_kernel_is_taking_down_are_waited_for_a_little():
+    going = Examined(0, tuple(one._replace(going=True) for one in STUCK.remains))
+    agent, effects = after(*SURVIVED[:3], Over(False, WHY), *SURVIVED[3:], going)
+    assert effects == (Say(going), Arm(Alarm.REAP, 8))
+    assert step(step(agent, Rang(Alarm.REAP))[0], going)[0].state is State.DONE
+
+
+def test_what_is_left_of_another_round_or_of_nobody_is_no_news():
+    before, _ = after(*SURVIVED)
+    assert step(before, STUCK._replace(round=7)) == (before, ())
+    assert step(before, Examined(0)) == (before, ())
 
 
 def test_a_signal_is_forwarded_and_a_second_one_kills_at_once():
@@ -521,3 +564,45 @@ def test_a_cut_kills_the_workers_of_a_preempted_job_and_ends_no_errand():
     assert after(*RUNS, Preempted(NOTICE), CUT)[1] == (Say(CUT), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
     agent, effects = after(*FINISHES, Preempted(NOTICE), CUT)
     assert (agent.held, effects) == (Alarm.WARN, (Say(CUT),))
+
+
+# --- more time -------------------------------------------------------------------------------------------
+
+LATE = (*STOPS, Rang(Alarm.GRACE))
+KILLED = (Say(Rang(Alarm.GRACE)), Kill(SIGKILL, (0, 2)), Arm(Alarm.REAP, 7))
+
+
+def test_a_worker_that_asks_for_more_time_gets_it_and_the_others_are_killed():
+    asked = Wants(0, ((2, 4.0),))
+    agent, effects = after(*LATE, asked)
+    assert effects == (Say(asked), Kill(SIGKILL, (0,)), Arm(Alarm.GRACE, 4.0))
+    assert step(agent, ended(0, -9, True)) == (step(agent, ended(0, -9, True))[0], ())
+    agent, effects = step(agent, Rang(Alarm.GRACE))
+    assert effects == (AskMore(0, (0, 2)),)
+    assert step(agent, Wants(0))[1] == KILLED
+
+
+def test_the_shortest_wish_is_when_it_is_looked_again():
+    assert after(*LATE, Wants(0, ((0, 9.0), (2, 3.0))))[1][-1] == Arm(Alarm.GRACE, 3.0)
+    assert after(*LATE, Wants(0, ((0, 9.0), (2, 0.001))))[1][-1] == Arm(Alarm.GRACE, 0.1)
+
+
+def test_there_is_no_more_than_the_bound():
+    agent, effects = after(*LATE, Wants(0, ((0, 100.0), (2, 100.0))))
+    assert effects[-1] == Arm(Alarm.GRACE, 15.0)
+    assert step(agent, Rang(Alarm.GRACE))[1] == KILLED
+
+
+def test_wishes_of_the_dead_of_another_round_and_of_the_killed_are_not_heard():
+    assert after(*LATE, Wants(0, ((1, 5.0),)))[1] == KILLED
+    before, _ = after(*LATE)
+    assert step(before, Wants(7, ((0, 5.0),))) == (before, ())
+    killed, _ = after(*LATE, CUT)
+    assert step(killed, Wants(0, ((0, 5.0),))) == (killed, ())
+
+
+def test_a_grace_of_nothing_has_nothing_to_add():
+    agent, _ = begin(Agent(3, PATIENCE._replace(grace=0, most=0)))
+    for event in (*RUNS, Signalled(SIGTERM)):
+        agent, _ = step(agent, event)
+    assert step(agent, Rang(Alarm.GRACE))[1][1] == Kill(SIGKILL, (0, 1, 2))
