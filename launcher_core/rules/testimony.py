@@ -109,14 +109,15 @@ def believed(old: Testimony | None, old_at: float | None, new: Testimony, new_at
     return theirs > ours and (ours > ECHO or soon)
 
 
-NOTHING, ECHO, STOPPED, OWN = range(4)
-"""How much testimonies say: nothing, a lost connection, an exception of a worker that was stopped, a failure."""
+NOTHING, ECHO, STOPPED, VAGUE, OWN = range(5)
+"""How much testimonies say: nothing, a lost connection, an exception of a worker that was stopped, a hang of nobody in
+particular, a failure."""
 
 
 def weight(told: Testimony) -> int:
     """One of those."""
     if told.get("kind"):
-        return OWN
+        return VAGUE if told["kind"] == "hang" and not told.get("apart") else OWN
     if told.get("stopped"):
         return STOPPED if told.get("shows") and not told.get("echo") else NOTHING
     return ECHO if told.get("echo") else OWN
