@@ -144,6 +144,7 @@ def _carry_out(launch: Prepared, tell: Teller, heard: Callable[[Ending], None]) 
     succeeded = False
     try:
         agent = LocalAgent(config, launch.command, launch.node, launch.parts, diary, tell, (sys.stdout, sys.stderr))
+        agent.look_at = getattr(heard, "look_at", agent.look_at)
         with _status_line(launch, agent):
             ending = agent.run(signal_numbers(config.signals_to_handle), *_signals(config))
         heard(ending)

@@ -18,13 +18,14 @@ from launcher_core.errors import UsageError
 from launcher_core.rules.account import Job, Spent, Streams, Where, account
 from launcher_core.rules.blame import Failed, read_failure
 from launcher_core.rules.past import causes
-from launcher_core.runtime.memory import oom_kills
+from launcher_core.runtime.memory import oom_kills, usage
 from launcher_core.worker import error_file
 
 if TYPE_CHECKING:
     from launcher_core.cli.tell import Teller
     from launcher_core.launch import Prepared
     from launcher_core.runtime.parts import Ending
+    from launcher_core.worker.failure import ProcessFailure
 
 FLAG = "--report"
 
@@ -41,17 +42,11 @@ class ReportFile:
         self._oom_kills = oom_kills
 
     @contextmanager
-    def about(self, launch: Prepared, tell: Teller) -> Iterator[Callable[[Ending], None]]:
+    def about(self, launch: Prepared, tell: Teller) -> Iterator[Listener]:
         """Write about the launch that goes on meanwhile. What is yielded wants to hear how its agent ended."""
         with suppress(OSError):
             os.unlink(self.path)
-        endings: list[Ending] = []
-        killed = self._oom_kills()
-
-        def heard(ending: Ending) -> None:
-            endings.append(ending)
-            if killed is not None and (self._oom_kills() or 0) > killed:
-                _mark(ending)
+        heard = Listener(self._oom_kills)
 
         began, begun = time(), monotonic()
         error: BaseException | None = None
@@ -64,7 +59,7 @@ class ReportFile:
             seconds = monotonic() - begun
             moments = (round(began, 6), round(began + seconds, 6), round(seconds, 6))
             try:
-                self._write(document(launch, endings[-1] if endings else None, error, moments))
+                self._write(document(launch, heard.ending, error, moments))
             except Exception as reason:  # how the launch ended is not for its report to change
                 words = getattr(reason, "strerror", None) or f"{type(reason).__name__}: {reason}"
                 tell.line(f"{FLAG}={self.path!r}: the report could not be written: {words}")
@@ -94,10 +89,35 @@ def document(
     )
 
 
-def _mark(ending: Ending) -> None:
-    """Have it known of the workers that SIGKILL ended, and not the launcher's, that memory was wanting."""
-    for failure in ending.failures.values():
-        failure.out_of_memory = failure.exitcode == -SIGKILL and not failure.stopped
+class Listener:
+    """Hears how the agent of a launch has ended, and before that of each of its workers that has failed."""
+
+    def __init__(self, oom_kills: Callable[[], int | None]) -> None:
+        self.ending: Ending | None = None
+        self._oom_kills = oom_kills
+        self._before = oom_kills()
+
+    def __call__(self, ending: Ending) -> None:
+        """The agent has ended."""
+        self.ending = ending
+        if self._memory_was_wanting():
+            for failure in ending.failures.values():
+                _mark(failure)
+
+    def look_at(self, failure: ProcessFailure) -> None:
+        """A worker has failed."""
+        if failure.exitcode == -SIGKILL and not failure.stopped and self._memory_was_wanting():
+            _mark(failure)
+
+    def _memory_was_wanting(self) -> bool:
+        return self._before is not None and (self._oom_kills() or 0) > self._before
+
+
+def _mark(failure: ProcessFailure) -> None:
+    """Have it known of a worker that SIGKILL ended, and not the launcher's, that memory was wanting."""
+    failure.out_of_memory = failure.exitcode == -SIGKILL and not failure.stopped
+    if failure.out_of_memory and not failure.problem:
+        failure.problem = usage()
 
 
 def _failed(ending: Ending | None) -> list[Failed]:

@@ -20,7 +20,8 @@ SCHEMA = 1
 """Grows when a field changes its meaning; new fields and classes may come without."""
 
 CLASSES = (
-    "exception", "exit_code", "signal", "out_of_memory", "hang", "start_failed", "rendezvous_failed", "node_lost",
+    "exception", "exit_code", "signal", "segmentation_fault", "out_of_memory", "hang", "unpicklable", "start_failed",
+    "rendezvous_failed", "node_lost",
     "host_lost", "other_node", "stopped", "preempted", "stuck", "launcher",
 )  # fmt: skip
 
@@ -116,9 +117,10 @@ def outcome(error: BaseException | None) -> str:
 def kind(failed: Failed) -> str:
     """The class of a worker's failure; the title of the text says the same."""
     if failed.error and failed.error.type != story.CRASH:
-        return "exception"
+        return "unpicklable" if failed.error.type.endswith("UnsendableValue") else "exception"
     if failed.exit_code < 0:
-        return "out_of_memory" if failed.out_of_memory else "signal"
+        signals = {-signal.SIGSEGV: "segmentation_fault"}
+        return "out_of_memory" if failed.out_of_memory else signals.get(failed.exit_code, "signal")
     missing = not failed.message and failed.exit_code in (1, 2) and no_program(failed.stderr)
     return "start_failed" if missing else "exit_code"
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from launcher_core.rules.blame import ECHO_SECONDS, Failed, is_echo, shows_why
 from launcher_core.rules.python_error import Frame, PythonError, clean
+from launcher_core.rules.story import APART
 
 MOST = 8192
 """Bytes of a testimony, as it is sent."""
@@ -39,15 +40,18 @@ def statement(
     stderr: str | None = None,
     again: str = "",
     refusal: str = "",
+    apart: bool = False,
 ) -> dict[str, Any]:
     """What `node` tells of a worker, or, with a `kind` and a `text`, of itself; `age`: seconds since it happened.
 
     `stdout` and `stderr` are files of that node; `again` is a command that runs such a worker, `refusal` why it is not
-    tried again where it might be.
+    tried again where it might be, `apart` whether a watch has named this worker.
     """
     told: dict[str, Any] = {"node": node[:_PATH], "kind": kind, "text": text[:_MESSAGE], "age": max(0.0, round(age, 6))}
     if refusal:
         told["refusal"] = refusal[:_MESSAGE]
+    if apart:
+        told["apart"] = True
     if failed is not None:
         told |= {
             "rank": failed.rank,
@@ -105,14 +109,15 @@ def believed(old: Testimony | None, old_at: float | None, new: Testimony, new_at
     return theirs > ours and (ours > ECHO or soon)
 
 
-NOTHING, ECHO, STOPPED, OWN = range(4)
-"""How much testimonies say: nothing, a lost connection, an exception of a worker that was stopped, a failure."""
+NOTHING, ECHO, STOPPED, VAGUE, OWN = range(5)
+"""How much testimonies say: nothing, a lost connection, an exception of a worker that was stopped, a hang of nobody in
+particular, a failure."""
 
 
 def weight(told: Testimony) -> int:
     """One of those."""
     if told.get("kind"):
-        return OWN
+        return VAGUE if told["kind"] == "hang" and not told.get("apart") else OWN
     if told.get("stopped"):
         return STOPPED if told.get("shows") and not told.get("echo") else NOTHING
     return ECHO if told.get("echo") else OWN
@@ -121,7 +126,7 @@ def weight(told: Testimony) -> int:
 def why(old: Testimony | None, new: Testimony) -> str:
     """Why `new` is blamed, which takes the place of `old`, as a sentence."""
     if new.get("kind") == "hang":
-        return f"a watch on {new['node']} gave the workers up"
+        return APART if new.get("apart") is True else f"a watch on {new['node']} gave the workers up"
     if old is None or _whose(old) == _whose(new):
         return str((old or {}).get("reason") or f"{name(new)} failed first, as far as any node has told")
     if weight(old) == ECHO:

@@ -81,6 +81,8 @@ class LocalAgent:
         self._last: LastHands | None = None
         self._door = Door(self._loop, self._facts)
         self._health = ""
+        self.look_at: Callable[[ProcessFailure], None] = lambda failure: None
+        """Is shown each worker that has failed, and may know more of it."""
 
     def run(self, signums: Iterable[int], forwarded: Iterable[int] = (), preempting: Iterable[int] = ()) -> Ending:
         """The end of the run; whatever happens, no process, thread or descriptor is left behind.
@@ -270,6 +272,7 @@ class LocalAgent:
             stopped=exit.stopped,
         )
         failure.explanation = self._watching.explained(exit.local_rank)
+        self.look_at(failure)
         return failure
 
     def _arm(self, effect: steps.Arm) -> None:

@@ -94,6 +94,7 @@ def _of(scene: Scene, failed: Failed) -> dict[str, Any]:
         kind="hang" if scene.agent.hung else "",
         text=scene.agent.hung,
         refusal=scene.refusal,
+        apart=bool(scene.agent.hung) and local in scene.agent.hung_ranks,
         age=time() - failed.at,  # of one clock: the file was written, and the end seen, on this node
         stdout=_file(dest.stdouts.get(local)),
         stderr=_file(dest.stderrs.get(local)),

@@ -85,9 +85,9 @@ def test_an_exit_code_is_the_cause_and_the_others_are_its_consequences(launcher:
     assert found["consequences"] == {"stopped": [0, 2], "killed": [], "failed": [], "nodes": []}
 
 
-def test_a_segmentation_fault_is_a_signal_with_its_meaning(launcher: Launcher, file: Path) -> None:
+def test_a_segmentation_fault_has_its_class_and_its_meaning(launcher: Launcher, file: Path) -> None:
     cause = failed(launcher, file, END, "-11")[1]["cause"]
-    assert (cause["class"], cause["exit_code"]) == ("signal", -11)
+    assert (cause["class"], cause["exit_code"]) == ("segmentation_fault", -11)
     assert (cause["signal"]["number"], cause["signal"]["name"]) == (11, "SIGSEGV")
     assert cause["text"] == f"SIGSEGV (signal 11): {cause['signal']['meaning']}"
 

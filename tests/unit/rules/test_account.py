@@ -59,7 +59,9 @@ def _elsewhere() -> errors.JobFailedError:
     [
         (failed(0, 1, error=ERROR), "exception"),
         (failed(0, -6, error=ERROR), "exception"),
-        (failed(0, -11, error=CRASH), "signal"),
+        (failed(0, -11, error=CRASH), "segmentation_fault"),
+        (failed(0, -11), "segmentation_fault"),
+        (failed(0, 1, error=PythonError("a.b.UnsendableValue", "cannot pickle")), "unpicklable"),
         (failed(0, -9), "signal"),
         (failed(0, -34), "signal"),
         (failed(0, -9, out_of_memory=True), "out_of_memory"),

@@ -30,6 +30,8 @@ OWN = told("a", 1)
 ECHO = told("b", 2, 1, error=LOST)
 SHOWN = told("c", 3, -15, stopped=True, error=ERROR, stderr=TRACE)
 STOPPED = told("d", 4, -15, stopped=True)
+HANG = statement("f", kind="hang", text="no progress for 60 s")
+NAMED = statement("g", failed(9, -15, stopped=True), kind="hang", text="rank 9 stands still", apart=True)
 LOST_NODE = statement("e", kind="node_lost", text="e is gone")
 
 
@@ -105,7 +107,7 @@ def test_a_field_that_is_not_known_may_be_there() -> None:
 
 
 def test_weights() -> None:
-    assert [weight(one) for one in (STOPPED, ECHO, SHOWN, OWN, LOST_NODE)] == [0, 1, 2, 3, 3]
+    assert [weight(one) for one in (STOPPED, ECHO, SHOWN, HANG, NAMED, OWN, LOST_NODE)] == [0, 1, 2, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,9 @@ def test_weights() -> None:
         (OWN, SHOWN, -5.0, False),
         (OWN, ECHO, -5.0, False),
         (SHOWN, OWN, 9.0, True),
+        (HANG, NAMED, 0.5, True),
+        (NAMED, HANG, -0.5, False),
+        (HANG, ECHO, -0.5, False),
         (OWN, told("f", 7), 0.1, False),
         (OWN, told("f", 7), -0.1, True),  # it was told of later, and happened before
         (OWN, told("f", 7), None, False),
