@@ -68,7 +68,9 @@ class RendezvousClosedError(RendezvousError):
 
 
 class RendezvousTimeoutError(RendezvousError):
-    """Not enough nodes came within the time allowed."""
+    """Not enough nodes came within the time allowed. `told` is what is known of one that was lost before."""
+
+    told: Any = None
 
 
 class RendezvousConnectionError(RendezvousError):

@@ -30,7 +30,7 @@ from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
-from launcher_core.runtime.agent import Ending, LocalAgent, Parts
+from launcher_core.runtime.agent import LocalAgent
 from launcher_core.runtime.choose import (
     choose_meeting,
     choose_recorders,
@@ -41,6 +41,7 @@ from launcher_core.runtime.choose import (
     watches,
 )
 from launcher_core.runtime.events import Diary
+from launcher_core.runtime.parts import Ending, Parts
 from launcher_core.runtime.recording import Recording
 from launcher_core.runtime.signals import unharmed_by
 
@@ -203,12 +204,24 @@ def _conclude(launch: Prepared, ending: Ending, diary: Diary) -> dict[int, Any]:
         signum = signal.Signals(agent.signal)
         raise SignalException(f"Process {os.getpid()} got signal: {int(signum)}", signum)
     if isinstance(agent.error, RendezvousTimeoutError) and agent.place is not None:
-        agent.error.exit_code = EXIT_REQUEUE  # a node is lost, and no other came for it
+        raise _without_a_node(agent.error, ending) from agent.error
     if agent.error is not None:
         raise agent.error
     if won:
         return {base + local: value for local, value in sorted(ending.values.items())}
     raise _failed(launch, ending, base, agent.verdict.reason if isinstance(agent.verdict, Over) else agent.hung)
+
+
+def _without_a_node(error: RendezvousTimeoutError, ending: Ending) -> RendezvousTimeoutError:
+    """The error of a node that waited in vain, with what is known of the node that was lost before."""
+    from launcher_core.rules.lost import lost
+
+    told = lost(ending.past)
+    known = RendezvousTimeoutError(f"{told['text']}; {error}") if told else error
+    known.told = told
+    if told is None or told["kind"] == "node_lost":
+        known.exit_code = EXIT_REQUEUE  # no other came for it, which another time one may
+    return known
 
 
 def _failed(launch: Prepared, ending: Ending, base: int, reason: str) -> ChildFailedError | JobFailedError:

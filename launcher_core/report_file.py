@@ -24,7 +24,7 @@ from launcher_core.worker import error_file
 if TYPE_CHECKING:
     from launcher_core.cli.tell import Teller
     from launcher_core.launch import Prepared
-    from launcher_core.runtime.agent import Ending
+    from launcher_core.runtime.parts import Ending
 
 FLAG = "--report"
 

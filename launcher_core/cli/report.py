@@ -11,7 +11,7 @@ from launcher_core.model.news import Cut, Regroup
 from launcher_core.rules.blame import Failed, Failure, Root, choose_root, read_failure
 from launcher_core.rules.past import causes
 from launcher_core.rules.steps import Looked
-from launcher_core.rules.story import Case
+from launcher_core.rules.story import APART, Case
 
 if TYPE_CHECKING:
     from launcher_core.rules.testimony import Testimony
@@ -48,7 +48,7 @@ def judge(
     root = choose_root(failed)
     named = next((position for position, one in enumerate(failed) if one.rank in hung_ranks), None)
     if hung and named is not None:
-        root = Root(named, "it is the one that stands apart, as the watch says")
+        root = Root(named, APART)
     paths = {one.local_rank: log_paths(dest, one.local_rank) for one in failed}
     counts["again"] = again(failed[root.position].rank)
     return Case(name, failed, root.position, root.reason, paths, hostname, hung=hung, **counts)

@@ -152,8 +152,8 @@ def _cause(error: BaseException, case: Case | None, where: Where) -> dict[str, A
     number = -failed.exit_code if failed.exit_code < 0 else None
     return {
         "class": "hang" if case.hung else kind(failed),
-        "title": case.hung or story.title(case.name, failed, case.hostname),
-        "text": "\n".join(story.cause(failed)),
+        "title": story.headline(case),
+        "text": "\n".join(story.causes(case)),
         "node": case.hostname,
         "rank": failed.rank,
         "local_rank": failed.local_rank,
@@ -184,7 +184,7 @@ def _cause_of(error: BaseException, where: Where) -> dict[str, Any]:
     """What is known when no worker of this node is to blame: what the launcher says."""
     told = getattr(error, "told", None)
     if told:  # what befell a node
-        return {"class": told["kind"], "title": told["text"], "text": told["text"], "node": told["node"]}
+        return {"class": told["kind"], "title": told["text"], "text": str(error), "node": told["node"]}
     name = next((name for one, name in _KINDS if isinstance(error, one)), "launcher")
     ours = isinstance(error, errors.LauncherError | errors.SignalException)
     text = str(error) if ours else f"{type(error).__name__}: {error}"

@@ -14,7 +14,8 @@ from launcher_core.rules.worker_env import expand
 
 PORT = 29500
 """Any that is free will do; the launcher's own is not there any more."""
-ALONE = "(the rank alone: where the ranks meet it waits for the others, to be started alike with their numbers)"
+ALONE = "  # the rank alone: it waits where the others are to meet it"
+"""Said behind it, for the shell to skip."""
 
 
 def again(argv: Sequence[str], place: Place, local_rank: int, local_world_size: int, folder: str = "") -> str:

@@ -58,6 +58,10 @@ _UNCAUGHT = (1, 120)
 """How Python exits on an exception that nobody handled; 120 if its output could not be flushed either."""
 _STOPPED = ("SignalException", "KeyboardInterrupt")
 _LAST_LINES = 20
+_LAST_WORDS = 5
+"""So many lines may follow the traceback of a process that ends: what it says while it closes things."""
+_LOGGED = re.compile(r"\b(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b|^\[?\d{4}-\d\d-\d\d[ T]|^[IWEF]\d{4} \d\d:")
+"""A line that a logger wrote: what follows it was handled."""
 _OF_THE_STOP = re.compile(r"killed by signal|\bSIGTERM\b|\bterminated\b", re.IGNORECASE)
 """What a worker's message says when processes that it had started were stopped with it."""
 
@@ -183,9 +187,23 @@ def shows_why(failed: Failed) -> bool:
 
 
 def had_raised(failed: Failed) -> bool:
-    """Whether a worker that the launcher stopped had printed an exception of its own by then: it was about to end."""
+    """Whether a worker that the launcher stopped had raised by then, and was about to end.
+
+    It recorded its exception, or the traceback is the last that it said, and no line of a log leads up to it.
+    """
     error = failed.error if failed.stopped else None
-    return error is not None and not error.type.endswith(_STOPPED) and not is_echo(failed)
+    if error is None or error.type.endswith(_STOPPED) or is_echo(failed):
+        return False
+    return bool(failed.error_file) or _is_last_word(clean(failed.stderr))
+
+
+def _is_last_word(lines: Sequence[str]) -> bool:
+    blocks = tracebacks(lines)
+    if not blocks or blocks[-1].aside:
+        return False
+    before, after = lines[: blocks[-1].start], lines[blocks[-1].end :]
+    said = [line for line in after if line.strip()]
+    return len(said) <= _LAST_WORDS and not (before and _LOGGED.search(before[-1]))
 
 
 def seconds_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
-from launcher_core.errors import PreemptedError, StuckError
+from launcher_core.errors import PreemptedError, StartError, StuckError, UsageError
 from launcher_core.model.news import Cut, Over, Regroup, Trouble
 from launcher_core.rules.steps import (
     Alarm,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from launcher_core.model.job import Place, WorkerExit
     from launcher_core.rules.supervise import Agent, Step
 
+NOT_STARTED = "its workers could not be started: "
+"""How the reason begins of a node that leaves because of that."""
 SHORTEST = 0.1
 """Seconds for which it is worth while to let a worker live on."""
 
@@ -227,7 +229,8 @@ def follow(agent: Agent) -> Step:
     if agent.signal is not None and not isinstance(agent.error, PreemptedError):
         return agent._replace(state=State.DONE), (Leave(f"stopped by signal {agent.signal}"),)
     if agent.error is not None:
-        return agent._replace(state=State.DONE), (Leave(str(agent.error)),)
+        begin = NOT_STARTED if isinstance(agent.error, StartError | UsageError) else ""
+        return agent._replace(state=State.DONE), (Leave(f"{begin}{agent.error}"),)
     if isinstance(agent.verdict, Over) and agent.verdict.settled:
         return agent._replace(state=State.DONE), ()
     if isinstance(agent.verdict, Over):

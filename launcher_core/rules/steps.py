@@ -242,7 +242,7 @@ class TellFailed(Value):
     """Whether the job is over with that, restarts or not."""
 
 
-HUNG = -1
+HUNG, NOT_STARTED = -1, -2
 
 
 class TellKnown(Value):
@@ -250,13 +250,19 @@ class TellKnown(Value):
 
     round: int
     local_rank: int | None = None
-    """The worker that failed, HUNG when none has; None for all of them, once they have ended."""
+    """The worker that failed, HUNG or NOT_STARTED when none has; None for all of them, once they have ended."""
 
 
 class TellFinished(Value):
     """Tell the meeting that this node's workers succeeded."""
 
     round: int
+
+
+class Leaving(Value):
+    """Tell the meeting that this node will go away when its workers are gone."""
+
+    reason: str
 
 
 class Leave(Value):
@@ -273,5 +279,5 @@ class Say(Value):
 
 Effect = (
     Join | Start | Look | Warn | Requeue | AskMore | Examine | Kill | Pass | Sweep | Arm | Disarm
-    | TellFailed | TellKnown | TellFinished | Leave | Say
+    | TellFailed | TellKnown | TellFinished | Leaving | Leave | Say
 )  # fmt: skip

@@ -23,6 +23,8 @@ OTHERS = 8
 FATES = 4
 _WIDTH = 300
 CRASH = "Fatal Python error"
+APART = "it is the one that stands apart, as the watch says"
+"""Why a worker is blamed that a watch named."""
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"\[[^]\s]*\.(?:cc|cpp|cu|h|hpp):\d+\] ")
 """Where in native code a message comes from: longer than the message, and of no use in one line."""
@@ -105,7 +107,7 @@ def told(case: Case) -> str:
     root = case.blamed
     trace = _told(root.error) if root.error else ()
     parts = [
-        [title(case.name, root, case.hostname)],
+        [headline(case)],
         _facts(case),
         _block("traceback", _fitted(trace)),
         _block("end of its stderr", _stderr(root, case.report_lines)),
@@ -113,14 +115,14 @@ def told(case: Case) -> str:
     ]
     text = "\n\n".join("\n".join(_short(line) for line in part) for part in parts if part)
     if case.again:  # of which nothing may be left out
-        text = "\n".join([text, "", *_grid("repeat", [case.again, *([ALONE] if case.world_size > 1 else [])])])
-    return f"{case.hung}\n\n{text}" if case.hung else text
+        text = "\n".join([text, *_grid("repeat", [case.again + (ALONE if case.world_size > 1 else "")])])
+    return text
 
 
 def _facts(case: Case) -> list[str]:
     root, several = case.blamed, len(case.failures) > 1 or bool(case.nodes)
     return [
-        *_grid("cause", cause(root)),
+        *_grid("cause", causes(case)),
         *_grid("where", _where(root.error)),
         *_grid("worker", [_worker(root)]),
         *_grid("restarts", [_restarts(case.restarts, case.max_restarts, case.refusal), *past.told(case.past)]),
@@ -162,8 +164,22 @@ def rank_list(ranks: Iterable[int]) -> str:
     return f"rank {text}" if single else f"ranks {text}"
 
 
-def title(name: str, failed: Failed, hostname: str) -> str:
+def headline(case: Case) -> str:
     """What happened, in one line."""
+    if not case.hung:
+        return title(case.name, case.blamed, case.hostname)
+    if case.reason == APART:
+        return f"{case.name} FAILED: rank {case.blamed.rank} on {case.hostname} hung"
+    return f"{case.name} FAILED: its workers on {case.hostname} were given up"
+
+
+def causes(case: Case) -> list[str]:
+    """What it failed of: what a watch says, or what the worker died of."""
+    return _first_lines(case.hung) if case.hung else cause(case.blamed)
+
+
+def title(name: str, failed: Failed, hostname: str) -> str:
+    """What happened to a worker, in one line."""
     if failed.stopped and not had_raised(failed):
         what = "was stopped by the launcher"
     elif failed.error and failed.error.type != CRASH:
@@ -191,6 +207,8 @@ def cause(failed: Failed) -> list[str]:
 def _signal_hint(failed: Failed) -> str:
     number = -failed.exit_code
     name, hint = signal_name(number), meaning(number, out_of_memory=failed.out_of_memory)
+    if failed.stopped:
+        hint = "from the launcher, which stopped the group"
     if hint:
         return f"{name} (signal {number}): {hint}"
     return f"{name} (signal {number})" if name.startswith("SIG") else name

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from launcher_core.errors import LauncherError, StartError, UsageError
-from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
-from launcher_core.model.job import Command, Node, Place, Worker, WorkerExit
-from launcher_core.model.logs import LogsDest
+from launcher_core.model.job import Command, Node, Worker, WorkerExit
 from launcher_core.model.news import Cut, Notice, Over, Regroup, Trouble, Waiting
 from launcher_core.model.settings import MOST, LaunchConfig
 from launcher_core.rules import steps
 from launcher_core.rules.ranks import workers
 from launcher_core.rules.retry import Broke, Ledger, broke_of
-from launcher_core.rules.steps import HUNG, Alarm, Exited, Stalled, StartFailed, State
+from launcher_core.rules.steps import HUNG, NOT_STARTED, Alarm, Exited, Stalled, StartFailed, State
 from launcher_core.rules.supervise import Agent, Patience, Step, begin, step
 from launcher_core.runtime.door import Door
 from launcher_core.runtime.events import Diary
 from launcher_core.runtime.group import Group, explained
 from launcher_core.runtime.last_hands import LastHands
 from launcher_core.runtime.loop import Loop
+from launcher_core.runtime.parts import Ending, Parts
 from launcher_core.runtime.signals import Signals
 from launcher_core.runtime.surroundings import environments, prefixes
 from launcher_core.runtime.tails import Output
 from launcher_core.runtime.warden import Warden
-from launcher_core.runtime.watching import Late, StartedGroup, Watching
+from launcher_core.runtime.watching import StartedGroup, Watching
 from launcher_core.worker.failure import ProcessFailure
 
 if TYPE_CHECKING:
-    from launcher_core.rules.numa import Binding
     from launcher_core.runtime.standing import Glance
 
 LOOK_AGAIN_SECONDS = 0.01
@@ -41,44 +39,6 @@ PAST = 1000
 """How many of the last rounds are remembered with what ended them, for who asks."""
 HURRIED_SECONDS = 10.0
 """How long a console that takes nothing is waited for by a launcher that was told to end."""
-
-
-class Parts(NamedTuple):
-    """What plugins made for one launch."""
-
-    meeting: Meeting
-    starter: Starter
-    logs: LogsSpecs
-    watches: Sequence[Any] = ()
-    """Watches, each with the method `attach`."""
-    admit: Callable[[Node, int], str | None] = lambda node, round: None
-    judge: Callable[[Mapping[str, Any], Mapping[str, int]], str | None] = lambda failure, budget: None
-    extra_env: Callable[[Worker, Place], Mapping[str, str]] = lambda worker, place: {}
-    preempted: Callable[[str, float], list[str]] = lambda notice, seconds: []
-    bindings: tuple[Binding, ...] = ()
-    """The CPUs of each local rank; empty when nobody asked for a binding. No plugin has a say in it."""
-    late_watch: Late | None = None
-
-
-class Ending(NamedTuple):
-    """How a run ended: the rules' last state, and what is known of this node's workers by local rank."""
-
-    agent: Agent
-    values: Mapping[int, Any]
-    failures: Mapping[int, ProcessFailure]
-    dest: LogsDest
-    """Where the last round's output went."""
-    refusal: str = ""
-    """Why the last failure was not worth another start, where it was for what it is."""
-    past: Sequence[Regroup | Cut] = ()
-    command: Command = Command()
-
-    def again(self, local_rank: int) -> str:
-        """A command that runs this worker once more; "" where there is none."""
-        from launcher_core.rules.again import again
-
-        place, size = self.agent.place, self.agent.local_world_size
-        return "" if place is None else again(self.command.argv, place, local_rank, size)
 
 
 class LocalAgent:
@@ -118,7 +78,8 @@ class LocalAgent:
         self._waiting: Waiting | None = None
         self._ledger = Ledger(config.retry)
         self._refusal = ""
-        self._last = LastHands(self._group, self._loop.post)
+        errands = (parts.preempted, config.on_preempt, self._warden.mark)
+        self._last = LastHands(self._group, parts.logs, errands, self._loop.post)
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -265,18 +226,8 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(exit)
 
-    def _look(self, effect: steps.Look) -> None:
-        self._last.look(effect, self._agent, keeps_files=bool(self._parts.logs.root_log_dir))
-
-    def _warn(self, effect: steps.Warn) -> None:
-        what = (self._parts.preempted, self._config.on_preempt, self._warden.mark)
-        self._last.warn(effect.notice, what, self._agent.patience.grace)
-
-    def _ask_more(self, effect: steps.AskMore) -> None:
-        self._last.ask_more(effect)
-
-    def _examine(self, effect: steps.Examine) -> None:
-        self._last.examine(effect)
+    def _see_to(self, effect: steps.Look | steps.Warn | steps.AskMore | steps.Examine) -> None:
+        self._last.see_to(effect, self._agent)
 
     def _requeue(self, effect: steps.Requeue) -> None:
         meeting = self._parts.meeting
@@ -291,8 +242,10 @@ class LocalAgent:
 
     def _sweep(self, effect: steps.Sweep) -> None:
         self._stop_watching()
+        everyone = [exit.local_rank for exit in self._agent.exits] if self._agent.hung else []
+        hung = self._agent.hung_ranks or everyone  # how they end when they are stopped says nothing
         for exit in self._agent.exits:
-            if exit.code != 0 or exit.local_rank in self._agent.hung_ranks:
+            if exit.code != 0 or exit.local_rank in hung:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
@@ -336,8 +289,9 @@ class LocalAgent:
         why_not = "a policy decided not to restart" if verdict == "stop" else self._refusal
         self._testify(steps.TellKnown(effect.round, first.local_rank if first else HUNG))
         if why_not or effect.final:
-            reason = f"{reason}; {why_not}" if why_not else reason
-            self._tell(Over(False, reason))
+            if why_not:  # a watch that ends the job has been heard already
+                reason = f"{reason}; {why_not}"
+                self._tell(Over(False, reason))
             self._parts.meeting.abandon(reason)
         else:
             forgiven = self._ledger.forgiven(monotonic())
@@ -365,7 +319,12 @@ class LocalAgent:
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
 
+    def _leaving(self, effect: steps.Leaving) -> None:
+        getattr(self._parts.meeting, "leaving", str)(effect.reason)
+
     def _leave(self, effect: steps.Leave) -> None:
+        if isinstance(self._agent.error, StartError | UsageError):
+            self._testify(steps.TellKnown(self._agent.round, NOT_STARTED))
         self._parts.meeting.leave(effect.reason)
 
     def _say(self, effect: steps.Say) -> None:
@@ -381,11 +340,8 @@ class LocalAgent:
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
-        steps.Look: _look,
-        steps.Warn: _warn,
+        **dict.fromkeys((steps.Look, steps.Warn, steps.AskMore, steps.Examine), _see_to),
         steps.Requeue: _requeue,
-        steps.AskMore: _ask_more,
-        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,
@@ -394,6 +350,7 @@ class LocalAgent:
         steps.TellFailed: _tell_failed,
         steps.TellKnown: _testify,
         steps.TellFinished: _tell_finished,
+        steps.Leaving: _leaving,
         steps.Leave: _leave,
         steps.Say: _say,
     }

@@ -14,7 +14,7 @@ from launcher_core.model.job import Command, Node, Place, WorkerExit
 from launcher_core.model.logs import LogsDest
 from launcher_core.rules.again import again
 from launcher_core.rules.blame import Failed, Failure, choose_root, is_echo, read_failure
-from launcher_core.rules.steps import HUNG, TellKnown
+from launcher_core.rules.steps import HUNG, NOT_STARTED, TellKnown
 from launcher_core.rules.story import fates
 from launcher_core.rules.supervise import Agent
 from launcher_core.rules.testimony import STOPPED, statement, weight
@@ -45,8 +45,8 @@ def testify(
     """
     if about.local_rank is None:
         meeting.testify(about.round, *of_all(scene, failures, scene.agent.exits))
-    elif about.local_rank == HUNG:
-        meeting.testify(about.round, of_hang(scene), "")
+    elif about.local_rank in (HUNG, NOT_STARTED):
+        meeting.testify(about.round, of_node(scene), "")
     else:
         exit = next(exit for exit in scene.agent.exits if exit.local_rank == about.local_rank)
         meeting.testify(about.round, of_worker(scene, failure_of(exit)), "")
@@ -57,8 +57,10 @@ def of_worker(scene: Scene, failure: Failure) -> dict[str, Any]:
     return _of(scene, read_failure(scene.place.base_rank + failure.local_rank, failure))
 
 
-def of_hang(scene: Scene) -> dict[str, Any]:
-    """What is known of a group that was given up before any of it has ended."""
+def of_node(scene: Scene) -> dict[str, Any]:
+    """What is known of a group that was given up before any of it has ended, or that could not be started."""
+    if scene.agent.error is not None:
+        return statement(scene.node.name, kind="start_failed", text=f"{scene.agent.error} (on {scene.node.name})")
     return statement(scene.node.name, kind="hang", text=scene.agent.hung, refusal=scene.refusal)
 
 

@@ -83,7 +83,7 @@ def test_a_hang_may_end_the_job_whatever_restarts_are_left(launcher: Launcher, t
     result = running.wait()
     cause = json.loads((tmp_path / "report.json").read_text())["cause"]
     assert (result.code, cause["class"], cause["rank"], cause["pid"]) == (1, "hang", 1, worker)
-    assert f"hang: rank 1 (pid {worker}) has been stopped (state T) for" in cause["title"]
+    assert f"hang: rank 1 (pid {worker}) has been stopped (state T) for" in cause["text"]
     (stacks,) = (tmp_path / "logs").rglob("stacks.txt")
     assert "\nrank 0: in main, wait_together.py" in stacks.read_text()
 

@@ -19,7 +19,7 @@ from launcher_core.model.logs import LogsDest
 from launcher_core.model.settings import LaunchConfig
 from launcher_core.report_file import ReportFile
 from launcher_core.rules.supervise import Agent
-from launcher_core.runtime.agent import Ending
+from launcher_core.runtime.parts import Ending
 from launcher_core.worker.failure import ProcessFailure
 
 PLACE = Place(0, 1, 2, 4, 6, 4, 6, "h", 1, restarts=2)

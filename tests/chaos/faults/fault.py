@@ -50,6 +50,8 @@ class Fault(NamedTuple):
     """The script launches by itself, from Python; there is no command line."""
     networked: bool = False
     """Nodes are network namespaces, with addresses and cables."""
+    torchrun: bool = True
+    """Whether its script runs under torchrun, too."""
 
     def text(self) -> str:
         """The script as it is written down."""

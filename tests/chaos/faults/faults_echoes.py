@@ -148,6 +148,24 @@ FAULTS = (
         """,
     ),
     Fault(
+        "one loses its connection to a service, another has handled and logged an exception",
+        one("exception", 0, "ConnectionResetError"),
+        """
+        import logging, socket
+        if rank == 1:
+            try:
+                raise OSError("shard 3 is not there yet")
+            except OSError:
+                logging.exception("will be tried again")
+        ours, service = socket.socketpair()
+        all_ready()
+        if rank == 0:
+            service.close()
+            receive(ours)
+        wait()
+        """,
+    ),
+    Fault(
         "one exits, the others exit with a code of their own when they are told to stop",
         one("exit_code", 2, "exit code 5"),
         """

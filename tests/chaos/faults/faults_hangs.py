@@ -59,6 +59,39 @@ FAULTS = (
         "import subprocess\nsubprocess.run(['sleep', '1000'])",
     ),
     Fault(
+        "a rank that beat, and then computes for ever",
+        Truth(("hang",), 1, "heartbeat"),
+        """
+        from launcher_core.worker import heartbeat
+        heartbeat()
+        all_ready()
+        while rank == 1:
+            pass
+        while True:
+            heartbeat()
+            wait(0.1)
+        """,
+        options=LIMIT,
+        torchrun=False,
+    ),
+    Fault(
+        "a checkpoint that takes longer than it may",
+        Truth(("hang",), 2, "checkpoint"),
+        """
+        from launcher_core.worker import heartbeat, section
+        heartbeat()
+        all_ready()
+        if rank == 2:
+            with section("checkpoint", timeout=0.5):
+                wait()
+        while True:
+            heartbeat()
+            wait(0.1)
+        """,
+        options=LIMIT,
+        torchrun=False,
+    ),
+    Fault(
         "a rank that has left, while the others wait for it",
         Truth(("hang",), 2, "ended"),
         """

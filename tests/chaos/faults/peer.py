@@ -57,7 +57,9 @@ def recorded(fault: Fault) -> Fault | None:
 def asked(fault: Fault, folder: Path, torchrun: str) -> Cell:
     """What this torchrun says of the fault."""
     stage = Stage(fault, folder, torchrun)
-    return min((cell(fault, one, stage.port) for one in stage.play(BOUND)), key=lambda one: (one.rank, one.cause))
+    worst = (NOWHERE, TERMINAL, REPORT)
+    cells = [cell(fault, one, stage.port) for one in stage.play(BOUND)]
+    return min(cells, key=lambda one: (one.rank, worst.index(one.cause)))
 
 
 def cell(fault: Fault, said: Said, port: int) -> Cell:

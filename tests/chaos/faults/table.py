@@ -67,10 +67,12 @@ def show(played: Iterable[tuple[Fault, Verdict]]) -> Rows:
 
 def ask(torchrun: str, how: str, faults: list[Fault]) -> None:
     """Have torchrun play the faults, one after the other, and keep what it said."""
-    version = subprocess.run([torchrun, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    ask = "import importlib.metadata as found; print(found.version('torch'))"
+    words = [Path(torchrun).with_name("python"), "-c", ask]
+    version = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     for number, fault in enumerate(faults):
         played = fault if how == "plain" else peer.recorded(fault)
-        if played is None:
+        if played is None or not fault.torchrun:
             continue
         with tempfile.TemporaryDirectory(prefix="faults") as tmp:
             found = peer.asked(played, Path(tmp) / str(number), torchrun)

@@ -111,7 +111,7 @@ def test_success_and_a_spare_that_was_not_needed_have_no_cause(error: BaseExcept
 def test_a_hang_is_told_as_its_watch_said_it() -> None:
     found = of(case(failed(0, -15, stopped=True), failed(1, -9, stopped=True), hung="no progress for 60 s"))
     cause = found["cause"]
-    assert (cause["class"], cause["title"], cause["stopped"]) == ("hang", "no progress for 60 s", True)
+    assert (cause["class"], cause["text"], cause["stopped"]) == ("hang", "no progress for 60 s", True)
     assert found["consequences"]["stopped"] == [1]
 
 

@@ -91,16 +91,36 @@ def test_a_lost_connection_long_before_another_failure_is_the_root() -> None:
     )
 
 
-def test_when_only_connections_were_lost_the_one_stopped_with_an_exception_is_the_root() -> None:
-    victim = failed(0, 5.2, -15, stopped=True, error=BAD)
+RAISED = 'Traceback (most recent call last):\n  File "train.py", line 3, in step\nValueError: bad batch 2\n'
+
+
+@pytest.mark.parametrize("said", [{"stderr": RAISED}, {"stderr": f"{RAISED}closing\n" * 2}, {"error_file": "e.json"}])
+def test_when_only_connections_were_lost_the_one_stopped_with_an_exception_is_the_root(said: dict[str, str]) -> None:
+    victim = failed(0, 5.2, -15, stopped=True, error=BAD, **said)
     assert choose_root([victim, failed(1, 5.0, error=RESET)]) == Root(
         0, "rank 1 failed first, but of a lost connection; rank 0 had raised, and was stopped before its end"
     )
 
 
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        f"ERROR:root:will be tried again\n{RAISED}",
+        f"2026-11-25 17:50:43,123 ERROR data: skipped\n{RAISED}",
+        f"E1125 17:54:12.650000 8075 data.py:12] skipped\n{RAISED}",
+        RAISED + "2026-11-25 17:50:43,123 INFO step\n" * 6,
+        f"Exception ignored in: <function f>\n{RAISED}",
+        "",
+    ],
+)
+def test_an_exception_that_a_worker_has_handled_before_it_was_stopped_is_not_the_root(stderr: str) -> None:
+    handled = failed(0, 5.2, -15, stopped=True, error=BAD, stderr=stderr)
+    assert choose_root([handled, failed(1, 5.0, error=RESET)]).position == 1
+
+
 def test_of_several_that_were_stopped_with_an_exception_none_is_the_root() -> None:
     """They may have raised because they were told to stop."""
-    told = [failed(rank, 5.2, stopped=True, error=BAD) for rank in (0, 2)]
+    told = [failed(rank, 5.2, stopped=True, error=BAD, stderr=RAISED) for rank in (0, 2)]
     assert choose_root([*told, failed(1, 5.0, error=RESET)]) == Root(
         2,
         "rank 1 is the only worker that failed by itself; the launcher stopped the others; rank 0 had "
@@ -110,7 +130,7 @@ def test_of_several_that_were_stopped_with_an_exception_none_is_the_root() -> No
 
 @pytest.mark.parametrize("error", [RESET, PythonError("SignalException", "15"), PythonError("KeyboardInterrupt", "")])
 def test_one_that_raised_because_it_was_stopped_or_lost_a_connection_too_is_not_the_root(error: PythonError) -> None:
-    told = failed(0, 5.2, stopped=True, error=error)
+    told = failed(0, 5.2, stopped=True, error=error, error_file="e.json")
     assert choose_root([told, failed(1, 5.0, error=RESET)]).position == 1
 
 
