@@ -29,6 +29,8 @@ LOOKS = 10
 SHORTEST, LONGEST = 0.25, 30.0
 """with so many seconds between two looks."""
 STACK_SECONDS = 2.0
+HIT_SECONDS = 60.0
+"""Between two lines of output that are told of as a hang."""
 LISTEN_SECONDS = 1.0
 """Between two looks into the output, where a pattern is looked for."""
 END_SECONDS = 3.0
@@ -116,6 +118,8 @@ class _Round:
         self._look_at = 0.0
         self._excused_at = 0.0
         self._ask_again = 0.0
+        self._hit_again = 0.0
+        self._is_silent = False
         self._guess: tuple[str, ...] = ()
         self._told: Verdict | None = None
         self._listener = Listener(scene, watch.bad, watch.good) if watch.bad or watch.good else None
@@ -124,15 +128,17 @@ class _Round:
         self._going = 0
 
     def run(self, pause: float) -> None:
-        """Look until told to stop."""
+        """Look until told to stop. A defect ends the looking, and nothing else."""
         try:
             while True:
                 self._listen()
-                if monotonic() >= self._look_at:
+                if monotonic() >= self._look_at and self._watch.timeout < float("inf"):
                     self._look_at = monotonic() + pause
                     self._look(pause)
                 if self._stop.wait(min(pause, LISTEN_SECONDS) if self._listener else pause):
                     return
+        except Exception as error:
+            self._scene.notice(f"hangs are not looked for any more: {type(error).__name__}: {error}")
         finally:
             for page in self._pages.values():
                 page.close()
@@ -152,17 +158,26 @@ class _Round:
     def _listen(self) -> None:
         """Look into the workers' output, where a pattern is looked for."""
         listener = self._listener
-        if listener is None or self._told is not None:
+        if listener is None:
             return
         listener.listen()
         now = monotonic()
         if listener.hit is not None:
             (rank, line), listener.hit = listener.hit, None
-            self._tell(wrote(rank, line, self._pids[rank]))
-        elif listener.good_at is not None and now - listener.good_at > self._watch.timeout:
+            if now >= self._hit_again and not self._stop.is_set():
+                self._hit_again = now + HIT_SECONDS
+                self._watch.act(self._scene, wrote(rank, line, self._pids[rank]))
+        if listener.good_at is None:
+            return
+        if self._is_silent and now - listener.good_at <= self._watch.timeout:
+            self._is_silent = False
+            self._scene.resumed("there are lines again that show progress")
+        elif not self._is_silent and now - listener.good_at > self._watch.timeout:
+            self._is_silent = True
             silence = f"no line of output with {self._watch.good.text!r} has come for {now - listener.good_at:.0f} s"
-            listener.good_at = None
-            self._tell(of_silence(silence, self._tracks, self._stacks(), now, self._watch.timeout))
+            verdict = of_silence(silence, self._tracks, self._stacks(), now, self._watch.timeout)
+            if not self._stop.is_set():
+                self._watch.act(self._scene, verdict)
 
     def _tell(self, verdict: Verdict) -> None:
         if not self._stop.is_set():
@@ -207,7 +222,10 @@ class _Round:
         asked = {rank: pid for rank, pid in pids.items() if self._tracks[rank].mode not in frozen}
         found = collect(asked, STACK_SECONDS, self._stop)
         found |= {rank: Stack(note=kernel_view(pid)) for rank, pid in pids.items() if rank not in asked}
-        self._tracks = {rank: again(self._tracks[rank], sample) for rank, sample in self._samples().items()}
+        self._tracks = {
+            rank: again(self._tracks[rank], one) for rank, one in self._samples().items() if rank in self._tracks
+        }
+        self._looked = monotonic()
         return found
 
     def _see_whether_it_goes_on(self, late: Mapping[int, str], now: float) -> None:
