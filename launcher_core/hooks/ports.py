@@ -232,6 +232,9 @@ class Meeting(Protocol):
         Where a meeting has no such method, `abandon` is called.
         """
 
+    def leaving(self, reason: str) -> None:
+        """This node goes away when its workers are gone; `leave` follows. Optional: for a meeting that ends by it."""
+
     def leave(self, reason: str) -> None:
         """This node goes away; the job may go on without it."""
 

@@ -259,6 +259,12 @@ class TellFinished(Value):
     round: int
 
 
+class Leaving(Value):
+    """Tell the meeting that this node will go away when its workers are gone."""
+
+    reason: str
+
+
 class Leave(Value):
     """Tell the meeting that this node goes away."""
 
@@ -273,5 +279,5 @@ class Say(Value):
 
 Effect = (
     Join | Start | Look | Warn | Requeue | AskMore | Examine | Kill | Pass | Sweep | Arm | Disarm
-    | TellFailed | TellKnown | TellFinished | Leave | Say
+    | TellFailed | TellKnown | TellFinished | Leaving | Leave | Say
 )  # fmt: skip

@@ -49,6 +49,7 @@ from launcher_core.rules.steps import (
     Hung,
     Join,
     Leave,
+    Leaving,
     Looked,
     Pass,
     Preempted,
@@ -262,7 +263,8 @@ def _signal_before_start(agent: Agent, event: Signalled) -> Step:
 
 
 def _signal_in_running(agent: Agent, event: Signalled) -> Step:
-    return stop(agent._replace(signal=event.signum), event.signum, Say(event))
+    leaving = Leaving(f"stopped by signal {event.signum}")
+    return stop(agent._replace(signal=event.signum), event.signum, leaving, Say(event))
 
 
 def _alarm_before_start(agent: Agent, event: Rang) -> Step:

@@ -78,7 +78,8 @@ class LocalAgent:
         self._waiting: Waiting | None = None
         self._ledger = Ledger(config.retry)
         self._refusal = ""
-        self._last = LastHands(self._group, self._loop.post)
+        errands = (parts.preempted, config.on_preempt, self._warden.mark)
+        self._last = LastHands(self._group, parts.logs, errands, self._loop.post)
         self._door = Door(self._loop, self._facts)
         self._health = ""
 
@@ -225,18 +226,8 @@ class LocalAgent:
         self._loop.forget(fd)
         return Exited(exit)
 
-    def _look(self, effect: steps.Look) -> None:
-        self._last.look(effect, self._agent, keeps_files=bool(self._parts.logs.root_log_dir))
-
-    def _warn(self, effect: steps.Warn) -> None:
-        what = (self._parts.preempted, self._config.on_preempt, self._warden.mark)
-        self._last.warn(effect.notice, what, self._agent.patience.grace)
-
-    def _ask_more(self, effect: steps.AskMore) -> None:
-        self._last.ask_more(effect)
-
-    def _examine(self, effect: steps.Examine) -> None:
-        self._last.examine(effect)
+    def _see_to(self, effect: steps.Look | steps.Warn | steps.AskMore | steps.Examine) -> None:
+        self._last.see_to(effect, self._agent)
 
     def _requeue(self, effect: steps.Requeue) -> None:
         meeting = self._parts.meeting
@@ -251,8 +242,10 @@ class LocalAgent:
 
     def _sweep(self, effect: steps.Sweep) -> None:
         self._stop_watching()
+        everyone = [exit.local_rank for exit in self._agent.exits] if self._agent.hung else []
+        hung = self._agent.hung_ranks or everyone  # how they end when they are stopped says nothing
         for exit in self._agent.exits:
-            if exit.code != 0 or exit.local_rank in self._agent.hung_ranks:
+            if exit.code != 0 or exit.local_rank in hung:
                 self._failures[exit.local_rank] = self._failure(exit)
         succeeded = self._agent.state is State.FINISHING
         self._group.sweep(values=succeeded)
@@ -326,6 +319,9 @@ class LocalAgent:
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self._parts.meeting.finished(effect.round)
 
+    def _leaving(self, effect: steps.Leaving) -> None:
+        getattr(self._parts.meeting, "leaving", str)(effect.reason)
+
     def _leave(self, effect: steps.Leave) -> None:
         if isinstance(self._agent.error, StartError | UsageError):
             self._testify(steps.TellKnown(self._agent.round, NOT_STARTED))
@@ -344,11 +340,8 @@ class LocalAgent:
     _DO: ClassVar[dict[type, Callable[[LocalAgent, Any], None]]] = {
         steps.Join: _join,
         steps.Start: _start,
-        steps.Look: _look,
-        steps.Warn: _warn,
+        **dict.fromkeys((steps.Look, steps.Warn, steps.AskMore, steps.Examine), _see_to),
         steps.Requeue: _requeue,
-        steps.AskMore: _ask_more,
-        steps.Examine: _examine,
         steps.Kill: _kill,
         steps.Pass: _pass,
         steps.Sweep: _sweep,
@@ -357,6 +350,7 @@ class LocalAgent:
         steps.TellFailed: _tell_failed,
         steps.TellKnown: _testify,
         steps.TellFinished: _tell_finished,
+        steps.Leaving: _leaving,
         steps.Leave: _leave,
         steps.Say: _say,
     }

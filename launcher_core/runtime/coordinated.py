@@ -121,6 +121,11 @@ class CoordinatedMeeting:
         """Report success; the answer is Over or Regroup."""
         self._ask(lambda guest, now: guest.finished(round))
 
+    def leaving(self, reason: str) -> None:
+        """Go away soon. When this node hosts, the others need not wait for that: they stop their workers at once."""
+        if self._server is not None:
+            self.abandon(reason)
+
     def leave(self, reason: str) -> None:
         """Go away. When this node hosts, the job cannot go on without it and is closed."""
         if self._server is not None:

@@ -88,6 +88,9 @@ class HandlerMeeting:
         self._orders.put(self._handler.set_closed)
         self._tell(Over(False, reason, True))
 
+    def leaving(self, reason: str) -> None:
+        """Nothing to say yet: the job may go on without this node."""
+
     def leave(self, reason: str) -> None:
         """Go away without closing the job for the others."""
         self._left = True

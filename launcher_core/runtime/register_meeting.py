@@ -124,6 +124,9 @@ class RegisterMeeting:
         """End the job as preempted."""
         self._orders.put(lambda: self._clerk.end_job(reason, requeue=True))
 
+    def leaving(self, reason: str) -> None:
+        """Nothing to say yet: the job may go on without this node."""
+
     def leave(self, reason: str) -> None:
         """Go away; the job may go on without this node."""
         self._orders.put(lambda: self._clerk.leave(reason))

@@ -11,7 +11,8 @@ TABLES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "x86_64": {
         "fd": (0, 1, 17, 18, 19, 20),
         "socket": (42, 43, 44, 45, 46, 47, 288, 299),
-        "poll": (7, 23, 232, 270, 271, 281, 441),
+        "select": (23, 270),
+        "poll": (7, 232, 271, 281, 441),
         "futex": (202, 449),
         "sleep": (35, 230),
         "child": (61, 247),
@@ -23,7 +24,8 @@ TABLES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "aarch64": {
         "fd": (63, 64, 65, 66, 67, 68),
         "socket": (202, 203, 206, 207, 211, 212, 242, 243),
-        "poll": (22, 72, 73, 441),
+        "select": (72,),
+        "poll": (22, 73, 441),
         "futex": (98, 449),
         "sleep": (101, 115),
         "child": (95, 260),
@@ -33,7 +35,7 @@ TABLES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
         "semaphore": (192, 193),
     },
 }
-"""By machine: what is waited for -> the numbers of the calls; "fd" depends on what the descriptor is."""
+"""By machine: what is waited for -> the numbers of the calls; "fd" and "select" depend on what the descriptors are."""
 _TERMINALS = (4, 5, *range(136, 144))
 """Major numbers of consoles and pseudo-terminals."""
 
@@ -44,9 +46,10 @@ def wait_of(pid: int, line: str, machine: str = os.uname().machine) -> tuple[str
     if not number.isdecimal():
         return "", False
     found = next((name for name, numbers in TABLES.get(machine, {}).items() if int(number) in numbers), "")
-    if found != "fd":
-        return found, False
-    return _descriptor(pid, rest.partition(" ")[0])
+    first = rest.partition(" ")[0]
+    if found == "select":  # one that is about descriptor 0 alone is how a line is read with editing
+        return "poll", first == "0x1" and _descriptor(pid, "0x0")[1]
+    return _descriptor(pid, first) if found == "fd" else (found, False)
 
 
 def _descriptor(pid: int, first: str) -> tuple[str, bool]:

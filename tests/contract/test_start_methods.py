@@ -194,7 +194,7 @@ def test_a_worker_that_runs_has_no_exit_status_yet(starter: Starter, method: str
         ("missing", None, 0, FileNotFoundError, "there is no such file"),
         ("plain", "#!/bin/sh\n", 0o644, PermissionError, "is not executable; chmod"),
         ("bare", "echo hello\n", 0o755, OSError, "neither a binary for this machine nor a script with a #!"),
-        ("lost", "#!/no/such/interpreter\n", 0o755, FileNotFoundError, "names an interpreter .* not exist"),
+        ("lost", "#!/no/such/interpreter\n", 0o755, FileNotFoundError, "its interpreter .* does not exist"),
     ],
 )
 def test_a_program_that_cannot_be_started_is_named_with_the_reason(

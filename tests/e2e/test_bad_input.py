@@ -58,7 +58,7 @@ CASES = [
     plugin("--logs-specs", "DOESNOT_EXIST", "launcher.logs_specs", "installed: default (launcher-core "),
     plugin("--start-method", "spwan", "launcher.start_methods", "did you mean spawn?"),
     plugin("--event-log-handler", "jsonll", "launcher.event_recorders", "did you mean jsonl?"),
-    plugin("--policy", "patience", "launcher.policies", "none is"),
+    plugin("--policy", "hnag", "launcher.policies", "did you mean hang?"),
     Case(
         "unknown store",
         ("--rdzv-conf=store=c10x", "ok.py"),

@@ -78,8 +78,9 @@ def test_the_other_nodes_look_at_theirs(launcher: Launcher, here: Path, tmp_path
     assert (mine.code, other.code) == (1, 1)
     assert f"rank 0: in all_reduce, fail_among.py:{STANDS}" in mine.err
     path = stacks_file(tmp_path / "logs1")
-    assert f"; what this node's workers were doing is in {path}" in other.err
-    assert path.read_text().splitlines()[1] == f"ranks 2-3: in all_reduce, fail_among.py:{STANDS}"
+    both = f"ranks 2-3: in all_reduce, fail_among.py:{STANDS}"
+    assert f"  stacks   {both}\n           all of it: {path}\n" in other.err
+    assert path.read_text().splitlines()[1] == both
 
 
 def test_workers_without_a_python_stack_are_seen_as_the_kernel_sees_them(launcher: Launcher, tmp_path: Path) -> None:

@@ -243,6 +243,10 @@ class Member:
     def _tell_finished(self, effect: steps.TellFinished) -> None:
         self.talk.ask(lambda guest, now: guest.finished(effect.round))
 
+    def _leaving(self, effect: steps.Leaving) -> None:
+        if self.hosts:
+            self.talk.ask(lambda guest, now: guest.end_job(effect.reason))
+
     def _leave(self, effect: steps.Leave) -> None:
         """When this node hosts, the job cannot go on without it and is closed."""
         if self.hosts:
@@ -267,6 +271,7 @@ class Member:
         steps.TellFailed: _tell_failed,
         steps.TellKnown: _testify,
         steps.TellFinished: _tell_finished,
+        steps.Leaving: _leaving,
         steps.Leave: _leave,
         steps.Say: _say,
     }

@@ -23,6 +23,7 @@ from launcher_core.rules.steps import (
     Join,
     Kill,
     Leave,
+    Leaving,
     Look,
     Looked,
     Pass,
@@ -249,7 +250,8 @@ def test_what_is_left_of_another_round_or_of_nobody_is_no_news():
 
 def test_a_signal_is_forwarded_and_a_second_one_kills_at_once():
     agent, effects = after(Formed(PLACE), Signalled(SIGINT))
-    assert effects == (Kill(SIGINT, (0, 1, 2)), Arm(Alarm.GRACE, 5), Say(Signalled(SIGINT)))
+    leaving = Leaving("stopped by signal 2")
+    assert effects == (Kill(SIGINT, (0, 1, 2)), Arm(Alarm.GRACE, 5), leaving, Say(Signalled(SIGINT)))
 
     agent, effects = step(agent, Signalled(SIGINT))
     assert effects == (Say(Signalled(SIGINT)), Kill(SIGKILL, (0, 1, 2)), Arm(Alarm.REAP, 7))
