@@ -17,6 +17,7 @@ from launcher_core.model.news import Cut, Formed, News, Over, Regroup, Waiting
 from launcher_core.rules import round as rounds
 from launcher_core.rules.crowd import missing
 from launcher_core.rules.doubt import Doubts
+from launcher_core.rules.hearing import Hearing
 from launcher_core.rules.ranks import Assign
 from launcher_core.rules.register import (
     Address,
@@ -79,8 +80,7 @@ class Clerk:
         self._asked = False
         """Whether the job is over, and the nodes are asked what they know of it."""
         self._doubts = Doubts(terms.lease)
-        self._seen: dict[str, tuple[int, float]] = {}
-        """Node id -> its newest sign of life, and since when it has been that."""
+        self._hearing = Hearing(terms.lease, terms.lease / BEATS)
         self._known: dict[str, tuple[bytes, Word]] = {}
         self._read_last: tuple[bytes, Register] | None = None
         self._draft: tuple[Register, Register] | None = None
@@ -244,7 +244,7 @@ class Clerk:
         """The register with this node's word and sign of life in it; each node does so for itself."""
         assert self._word is not None
         words = [self._word] if self._speaks else []
-        register = self._taken_in(register, words, self._living(register, now), now)
+        register = self._taken_in(register, words, self._hearing.living(register.beats, now) | {self.me}, now)
         known = members(register.round)
         beats = {id: count for id, count in register.beats.items() if id in known}
         if now >= self._next_beat or self.me not in register.beats:
@@ -288,7 +288,7 @@ class Clerk:
             round = self._applied(round, rounds.Leave(id, f"no sign of life for {self.terms.lease:g} s"), now)
         self._doubts.begin(register.ask)
         left = self.terms.limits.max_restarts - round.restarts
-        alive = {id: since for id, (_, since) in self._seen.items()} | self._doubts.answered(words, now)
+        alive = self._hearing.since() | self._doubts.answered(words, now)
         for word in self._doubts.in_order(words, now):
             if word.count <= heard.get(word.node.id, 0):
                 continue
@@ -307,14 +307,6 @@ class Clerk:
         if round.deadline is not None:
             now = round.deadline - (0.0 if isinstance(change, rounds.Tick) else lasts(round, self.terms.limits))
         return rounds.apply(round, change, now, self.terms.limits, self._assign)[0]
-
-    def _living(self, register: Register, now: float) -> Set[str]:
-        """Ids of the nodes that have given a sign of life lately, by this node's own clock."""
-        self._seen = {id: seen for id, seen in self._seen.items() if id in register.beats}
-        for id, count in register.beats.items():
-            if self._seen.get(id, (-1, 0.0))[0] != count:
-                self._seen[id] = (count, now)
-        return {id for id, (_, since) in self._seen.items() if now - since <= self.terms.lease} | {self.me}
 
     def _last_call_is_over(self, round: Round, now: float) -> bool:
         """Whether this node has seen the round have the same date, another clock's, for as long as that lasts."""
