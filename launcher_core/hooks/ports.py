@@ -310,6 +310,8 @@ class Scene(Protocol):
     round: int
     ranks: Mapping[int, int]
     """Local rank -> global rank."""
+    world_size: int
+    """Workers of all nodes."""
     dest: LogsDest
     """The files that the workers write to."""
 

@@ -41,6 +41,7 @@ class StartedGroup:
     ) -> None:
         self.round = place.round
         self.ranks = {one.local_rank: one.rank for one in workers}
+        self.world_size = place.world_size
         self.dest = dest
         self.heard = output.heard
         self.said = output.said

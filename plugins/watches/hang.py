@@ -121,6 +121,8 @@ class _Round:
         self._hit_again = 0.0
         self._is_silent = False
         self._guess: tuple[str, ...] = ()
+        self._has_waited = scene.world_size == len(scene.ranks)
+        """Whether the watches of other nodes have had the time to find who holds up the workers here."""
         self._told: Verdict | None = None
         self._listener = Listener(scene, watch.bad, watch.good) if watch.bad or watch.good else None
         self._pages = {rank: Page() for rank in self._pids}
@@ -153,7 +155,7 @@ class _Round:
         if self._told is not None:
             self._see_whether_it_goes_on(late, now)
         elif now >= self._ask_again and (late or suspects(self._tracks, now, self._watch.timeout)):
-            self._suspect(late, now)
+            self._suspect(late, now, 2 * pause + STACK_SECONDS)
 
     def _listen(self) -> None:
         """Look into the workers' output, where a pattern is looked for."""
@@ -203,8 +205,8 @@ class _Round:
         local, beat = self._local[rank], self._beats[rank]
         return (beat.at, beat.since, self._scene.heard(local), *output(self._scene.dest, local))
 
-    def _suspect(self, late: Mapping[int, str], now: float) -> None:
-        """Look at the stacks, and decide."""
+    def _suspect(self, late: Mapping[int, str], now: float, others: float) -> None:
+        """Look at the stacks, and decide; where nobody stands apart, after `others` seconds, as one may elsewhere."""
         stacks = self._stacks()
         verdict = decide(self._tracks, stacks, now, self._watch.timeout)
         if late and (verdict is None or not verdict.ranks):
@@ -212,6 +214,8 @@ class _Round:
         self._ask_again = now + self._watch.timeout / 2
         if verdict is not None and not verdict.sure and verdict.details != self._guess:
             self._guess, verdict = verdict.details, None
+        if verdict is not None and not verdict.ranks and not self._has_waited:
+            self._has_waited, self._ask_again, verdict = True, now + others, None
         if verdict is not None:
             self._tell(verdict)
 

@@ -32,6 +32,5 @@ KNOWN: dict[str, str] = {
     "the machine of the second node is wanted back": "the report of that node itself does not say which it is",
     "its peers raise another exception from the lost connection": "on a busy machine, where it ends a second later",
     "the network of one of four machines is cut": "one that gives up after the host says that the host has ended",
-    "a rank of the second node that is stopped (SIGSTOP)": "at times the other node's watch is first, and names nobody",
 }
 """What our report is wrong about today, with the reason. To be emptied."""
