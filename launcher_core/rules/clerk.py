@@ -326,8 +326,10 @@ class Clerk:
 
     # --- what has been written --------------------------------------------------------------------------
 
-    def notice(self, register: Register) -> list[News]:
-        """What the register tells this node."""
+    def notice(self, register: Register, now: float, held_since: float | None = None) -> list[News]:
+        """What the register tells this node. No place is taken on the strength of an old sign of life: the round that
+        was read may be over. `held_since` as for `lapse`.
+        """
         round, word = register.round, self._word
         if word is None or self.ended:
             return []
@@ -344,6 +346,8 @@ class Clerk:
         if not self._waits or register.heard.get(self.me, 0) < word.count:
             return []
         place = seat_of(register, self.me)
+        if place is not None and now >= self.lapses_at(held_since):
+            return []
         if place is not None:
             self._place, self._past, self._waits = place, (place.round, place.restarts), False
             self._is_spare = False

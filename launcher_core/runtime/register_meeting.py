@@ -295,7 +295,7 @@ class RegisterMeeting:
             self._changed()
             return
         with self._turn:
-            news = [*self._clerk.notice(register), *self._clerk.waiting(register, now)]
+            news = [*self._clerk.notice(register, now, self._held_since()), *self._clerk.waiting(register, now)]
             late = self._clerk.too_late(now)
             for one in news:
                 self._tell(one)

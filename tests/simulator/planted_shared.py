@@ -66,9 +66,9 @@ def the_word_is_not_said_again_when_its_entry_is_gone(patch):
 def a_place_is_taken_before_the_word_was(patch):
     real = Clerk.notice
 
-    def notice(self, register):
+    def notice(self, register, now, held_since=None):
         everyone = {id: 1 << 30 for id in (*register.round.seated.ids, *register.heard)}
-        return real(self, register._replace(heard=everyone))
+        return real(self, register._replace(heard=everyone), now, held_since)
 
     patch.setattr(Clerk, "notice", notice)
 

@@ -133,7 +133,7 @@ class Member:
         if register is None:
             self.world.after(self.world.random.uniform(0.0, 0.05), lambda: self.when_up(self.look))
             return
-        self._hear(self.clerk.notice(register))
+        self._hear(self.clerk.notice(register, self.world.now, self._held()))
         self.clerk.waiting(register, self.world.now)
         if not self.gone:
             due = max(0.001, min(self.world.pause, self.clerk.alarm - self.world.now))

@@ -61,7 +61,8 @@ class Member:
     def look(self, now: float) -> list[News]:
         """Do what there is to do, and hear what there is to hear."""
         register = self._run(self.clerk.sync(now, lambda round: Address(round, self.name, 1)))
-        return [*self.clerk.notice(register), *self.clerk.waiting(register, now)]
+        held = now if self.clerk.leased else None
+        return [*self.clerk.notice(register, now, held), *self.clerk.waiting(register, now)]
 
     def depart(self, now: float) -> None:
         """Say the last word."""
@@ -126,7 +127,7 @@ def test_a_node_whose_round_was_over_before_it_began_asks_again_without_being_to
     late.join(0.0)
     assert late.clerk.alarm > 0.0
 
-    assert late.clerk.notice(Register(heard={"a": 1})) == []  # others gather again, without it
+    assert late.clerk.notice(Register(heard={"a": 1}), 0.0) == []  # others gather again, without it
 
     assert late.clerk.alarm < 0.0
     late.look(0.0)
@@ -258,3 +259,14 @@ def test_a_register_whose_verdict_is_being_settled_is_read_as_it_was_written(des
     assert desk.state is not None
     register = decode(desk.state)
     assert encode(register) == desk.state
+
+
+@pytest.mark.parametrize("leased", [False, True])
+def test_no_place_is_taken_on_the_strength_of_an_old_sign_of_life(leased):
+    member = Member(Desk(), "a", Limits(1, 1), leased=leased)
+    member.clerk.join(member.node, 0.0)
+    register = member._run(member.clerk.sync(0.0, lambda round: Address(round, "a", 1)))
+    late = member.clerk.lapses_at(0.0)
+
+    assert member.clerk.notice(register, late, 0.0 if leased else None) == []
+    assert [type(one) for one in member.look(late)] == [Formed]
