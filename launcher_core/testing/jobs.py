@@ -56,7 +56,7 @@ class Peer:
         """Make one call to the backend, which may fail; what a thread of its own does about the lease comes first."""
         if not self.here:
             return
-        self._hear(self.clerk.lapse(self.job.now, self.backend.held_since() if self.job.leased else None))
+        self._hear(self.clerk.lapse(self.job.now, self._held()))
         if self.late:
             return
         if self._errand is None:
@@ -67,10 +67,13 @@ class Peer:
         except StopIteration as end:
             self._errand = None
             if end.value is not None:
-                self._hear(self.clerk.notice(end.value))
+                self._hear(self.clerk.notice(end.value, self.job.now, self._held()))
                 self.clerk.waiting(end.value, self.job.now)
         except OSError:
             self._errand = None  # to be tried again: it may have been done, or not
+
+    def _held(self) -> float | None:
+        return self.backend.held_since() if self.job.leased else None
 
     def depart(self) -> None:
         """Say the last word and be gone; the job may go on."""
