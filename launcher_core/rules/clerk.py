@@ -79,7 +79,7 @@ class Clerk:
         self._testimony: Mapping[str, Any] | None = None
         self._asked = False
         """Whether the job is over, and the nodes are asked what they know of it."""
-        self._doubts = Doubts(terms.lease)
+        self._doubts = Doubts(terms.lease, leased=leased)
         self._hearing = Hearing(terms.lease, terms.lease / BEATS)
         self._known: dict[str, tuple[bytes, Word]] = {}
         self._read_last: tuple[bytes, Register] | None = None
@@ -105,7 +105,7 @@ class Clerk:
     def alarm(self) -> float:
         """When there is something to do though nothing has happened."""
         last_call = NEVER if self._last_call is None else self._last_call[1] + self._last_call[2]
-        soon = -NEVER if self._unsaid else self._doubts.until
+        soon = -NEVER if self._unsaid else self._doubts.until + self._hearing.deaf
         return min(soon, self._join_by, self._next_line, self._next_beat, self._lazy_until, last_call)
 
     # --- what the agent asks for ------------------------------------------------------------------------
@@ -287,12 +287,13 @@ class Clerk:
         for id in sorted(members(round) - living):
             round = self._applied(round, rounds.Leave(id, f"no sign of life for {self.terms.lease:g} s"), now)
         self._doubts.begin(register.ask)
+        listened = now - self._hearing.deaf
         left = self.terms.limits.max_restarts - round.restarts
-        alive = self._hearing.since() | self._doubts.answered(words, now)
+        alive = self._hearing.alive_after() | self._doubts.answered(words, listened)
         for word in self._doubts.in_order(words, now):
             if word.count <= heard.get(word.node.id, 0):
                 continue
-            if not self._doubts.about(word, round, left, now, alive):
+            if not self._doubts.about(word, round, left, listened, alive):
                 for change in changes_of(word):
                     round = self._applied(round, change, now)
                 heard[word.node.id] = word.count

@@ -16,9 +16,11 @@ NEVER = float("inf")
 class Doubts:
     """Of one node that folds words. Times in seconds, by its own clock."""
 
-    def __init__(self, lease: float) -> None:
-        self._wait = 1.25 * lease
-        """A node that was dead when a failure was first seen is known to be lost by then."""
+    def __init__(self, lease: float, *, leased: bool = False) -> None:
+        """`leased`: whether the backend keeps an entry for each node, and may keep it for longer than the lease."""
+        self._wait = (3.0 if leased else 1.25) * lease
+        """A node that was dead when a failure was first seen is known to be lost by then: a server that is started
+        again, or another that leads, counts the time of each lease anew."""
         self._since: dict[tuple[str, int], float] = {}
         self.until = NEVER
         """When the first of them is no longer in doubt."""
@@ -30,7 +32,7 @@ class Doubts:
     def about(self, word: Word, round: Round, left: int, now: float, alive: Mapping[str, float]) -> bool:
         """Whether to keep back what this word says, while so many restarts are `left`.
 
-        `alive`: node id -> since when its newest sign of life has been known.
+        `alive`: node id -> after which time it has given a sign of life, for certain.
         """
         alone = len(round.seated) - len(round.away) < 2
         news = round.phase is Phase.RUNNING and word.round == round.number
@@ -38,7 +40,7 @@ class Doubts:
             return False
         since = self._since.setdefault((word.node.id, word.count), now)
         others = [node.id for node in round.seated if node.id not in (word.node.id, *round.away)]
-        if now >= since + self._wait or all(alive.get(id, -NEVER) > since for id in others):
+        if now >= since + self._wait or all(alive.get(id, -NEVER) >= since for id in others):
             return False
         self.until = min(self.until, since + self._wait)
         return True

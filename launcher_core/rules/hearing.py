@@ -1,6 +1,17 @@
 """Who has given a sign of life lately, as a node knows it that reads a register. Times in seconds, by its own clock."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
+
+NEVER = -float("inf")
+
+
+class Sign(NamedTuple):
+    """The newest sign of life of a node: its number, when it was seen, and after which time it was given for certain."""
+
+    number: int
+    seen: float
+    after: float
 
 
 class Hearing:
@@ -10,21 +21,26 @@ class Hearing:
         """`lease`: so long a silence makes a node lost; `pause`: the longest that counts between two looks."""
         self._lease = lease
         self._pause = pause
-        self._looked = -float("inf")
-        self._seen: dict[str, tuple[int, float]] = {}
-        """Node id -> its newest sign of life, and since when it has been that."""
+        self._looked: float | None = None
+        self._signs: dict[str, Sign] = {}
+        self.deaf = 0.0
+        """How long it has stood still in all. Its other times are without that."""
 
     def living(self, beats: Mapping[str, int], now: float) -> set[str]:
         """Ids of nodes that have not been silent for too long; `beats`: node id -> the number of its newest sign."""
-        deaf = max(0.0, now - self._looked - self._pause)
+        before = NEVER if self._looked is None else self._looked - self.deaf
+        if self._looked is not None:
+            self.deaf += max(0.0, now - self._looked - self._pause)
         self._looked = now
-        for id in [*self._seen.keys() - beats.keys()]:
-            del self._seen[id]
+        now -= self.deaf
+        old, self._signs = self._signs, {}
         for id, count in beats.items():
-            seen = self._seen.get(id)
-            self._seen[id] = (count, now if seen is None or seen[0] != count else seen[1] + deaf)
-        return {id for id, (_, since) in self._seen.items() if now - since <= self._lease}
+            sign = old.get(id)
+            if sign is None or sign.number != count:
+                sign = Sign(count, now, NEVER if sign is None else before)
+            self._signs[id] = sign
+        return {id for id, sign in self._signs.items() if now - sign.seen <= self._lease}
 
-    def since(self) -> dict[str, float]:
-        """Node id -> since when its newest sign of life has been that."""
-        return {id: since for id, (_, since) in self._seen.items()}
+    def alive_after(self) -> dict[str, float]:
+        """Node id -> after which time it has given a sign of life, for certain."""
+        return {id: sign.after for id, sign in self._signs.items()}
