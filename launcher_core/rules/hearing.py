@@ -7,7 +7,7 @@ NEVER = -float("inf")
 
 
 class Sign(NamedTuple):
-    """The newest sign of life of a node: its number, when it was seen, and after which time it was given for certain."""
+    """The newest sign of life of a node: its number, when it was seen, and after which time it was surely given."""
 
     number: int
     seen: float

