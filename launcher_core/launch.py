@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from launcher_core.cli.tell import Teller
 from launcher_core.errors import (
@@ -29,6 +29,7 @@ from launcher_core.hooks.specs import POLICY_GROUP
 from launcher_core.model.job import Command, Node, WorkerState
 from launcher_core.model.news import Over
 from launcher_core.model.settings import LaunchConfig
+from launcher_core.model.value import Value
 from launcher_core.rules.signals import forwarded_numbers, preempt_numbers, signal_numbers
 from launcher_core.runtime.agent import LocalAgent
 from launcher_core.runtime.choose import (
@@ -76,7 +77,7 @@ def command_of(entrypoint: Callable[..., Any] | str, args: Sequence[Any]) -> Com
     return Command(argv=(entrypoint, *words), name=name if entrypoint == sys.executable else entrypoint)
 
 
-class Prepared(NamedTuple):
+class Prepared(Value):
     """Everything a launch needs, chosen and checked; nothing has been started or bound."""
 
     config: LaunchConfig

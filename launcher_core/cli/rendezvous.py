@@ -5,11 +5,12 @@ takes the settings with their origins, returns those that a rule changes, and th
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from launcher_core.cli import say
 from launcher_core.cli.parse import Origin
 from launcher_core.errors import UsageError
+from launcher_core.model.value import Value
 from launcher_core.rules.endpoint import LAST_PORT, Endpoint, parse_endpoint, split_endpoint
 
 LOOPBACK = "127.0.0.1"
@@ -19,7 +20,7 @@ C10D_PORT = 29400
 Settings = Mapping[str, Origin]
 
 
-class Choice(NamedTuple):
+class Choice(Value):
     """What the rules changed, and what the user should know about it."""
 
     changed: Mapping[str, Origin] = {}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from launcher_core.errors import UsageError
 from launcher_core.model.logs import Std, StdChoice
+from launcher_core.model.value import Value
 
 DEFAULT_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"
 RDZV_CONF = "--rdzv-conf"
@@ -30,7 +31,7 @@ class LogsConfig(NamedTuple):
     local_ranks_filter: frozenset[int] | None = None
 
 
-class Retry(NamedTuple):
+class Retry(Value):
     """Which failures are worth another start, and when. Times are seconds."""
 
     backoff: float = 0.0

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from launcher_core.hooks.ports import ATTACHED, Peer, Service, Store
 from launcher_core.model.job import Node
+from launcher_core.model.value import Value
 from launcher_core.rules import proof
 from launcher_core.rules import round as rounds
 from launcher_core.rules.crowd import missing
@@ -31,7 +32,7 @@ REASON = 2000
 """Letters of a reason, or of what is waited for, that are passed on."""
 
 
-class Terms(NamedTuple):
+class Terms(Value):
     """What every member of the job is held to."""
 
     run_id: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from launcher_core.errors import UsageError
 from launcher_core.model.settings import LONGEST, RendezvousParameters
+from launcher_core.model.value import Value
 from launcher_core.rules.worker_env import TOKEN_VARIABLE
 
 PACE_KEYS = {
@@ -17,7 +17,7 @@ PACE_KEYS = {
 }
 
 
-class Pace(NamedTuple):
+class Pace(Value):
     """Seconds."""
 
     interval: float

@@ -9,6 +9,7 @@ from launcher_core.hooks.ports import LogsSpecs, Meeting, Starter
 from launcher_core.model.job import Command, Node, Place, Worker
 from launcher_core.model.logs import LogsDest
 from launcher_core.model.news import Cut, Regroup
+from launcher_core.model.value import Value
 from launcher_core.rules.supervise import Agent
 from launcher_core.runtime.watching import Late
 from launcher_core.worker.failure import ProcessFailure
@@ -34,7 +35,7 @@ class Parts(NamedTuple):
     late_watch: Late | None = None
 
 
-class Ending(NamedTuple):
+class Ending(Value):
     """How a run ended: the rules' last state, and what is known of this node's workers by local rank."""
 
     agent: Agent
