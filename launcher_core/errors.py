@@ -102,12 +102,14 @@ class PreemptedError(LauncherError):
 
     exit_code = EXIT_REQUEUE
 
-    def __init__(self, notice: str) -> None:
+    def __init__(self, notice: str, *, elsewhere: bool = False) -> None:
+        """`elsewhere`: whether another node was given notice, whose name then ends the text."""
         self.notice = notice
+        self.node = notice.rpartition(" on ")[2] if elsewhere else ""
         super().__init__(f"preempted: {notice}; the workers were stopped, the job can be started again")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.notice,)
+        return type(self), (self.notice,), {"node": self.node}
 
 
 class StartError(LauncherError):

@@ -195,7 +195,7 @@ def _cause_of(error: BaseException, where: Where) -> dict[str, Any]:
         "class": name,
         "title": text.partition("\n")[0],
         "text": text,
-        "node": None if name in ("other_node", "host_lost", "preempted") else where.name,
+        "node": None if name in ("other_node", "host_lost") else getattr(error, "node", "") or where.name,
         "signal": _signal(number),
     }
 

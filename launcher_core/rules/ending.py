@@ -63,7 +63,7 @@ def told(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
     if isinstance(event, Over) and event.requeue:
-        return preempt(agent, event.reason, Say(event))
+        return preempt(agent, event.reason, Say(event), elsewhere=True)
     follows = isinstance(event, Regroup) and agent.signal is None and agent.error is None
     return agent._replace(verdict=event), (Say(event),) if follows else ()
 
@@ -191,14 +191,14 @@ def noticed(agent: Agent, event: Preempted) -> Step:
     return preempt(agent, event.notice, Say(event), Requeue(event.notice))
 
 
-def preempt(agent: Agent, notice: str, *also: Effect) -> Step:
+def preempt(agent: Agent, notice: str, *also: Effect, elsewhere: bool = False) -> Step:
     """End the job as preempted: what the user wants to be run is, then the workers are asked to stop.
 
     A job that ends of something else goes on ending of that.
     """
     if agent.signal is not None or agent.error is not None or isinstance(agent.verdict, Over):
         return agent, ()
-    agent = agent._replace(state=State.STOPPING, held=Alarm.WARN, error=PreemptedError(notice))
+    agent = agent._replace(state=State.STOPPING, held=Alarm.WARN, error=PreemptedError(notice, elsewhere=elsewhere))
     return agent, (*also, Warn(notice), Arm(Alarm.WARN, agent.patience.grace))
 
 

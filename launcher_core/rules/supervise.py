@@ -197,7 +197,7 @@ def _told_in_running(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
     if isinstance(event, Over) and event.requeue:
-        return preempt(agent, event.reason, Say(event))
+        return preempt(agent, event.reason, Say(event), elsewhere=True)
     agent = agent._replace(verdict=event)
     failed = event.restart if isinstance(event, Regroup) else not event.succeeded
     return look(agent, event.reason, Say(event)) if failed else stop(agent, SIGTERM, Say(event))
@@ -208,7 +208,7 @@ def _told_while_waiting(agent: Agent, event: Regroup | Over) -> Step:
     if isinstance(event, Regroup) and event.round != agent.round:
         return agent, ()
     if isinstance(event, Over) and event.requeue:
-        return preempt(agent, event.reason, Say(event))
+        return preempt(agent, event.reason, Say(event), elsewhere=True)
     said = (Say(event),) if isinstance(event, Regroup) else ()
     agent, effects = follow(agent._replace(verdict=event))
     return agent, (Disarm(), *said, *effects)
@@ -237,7 +237,11 @@ def _rejoin(agent: Agent, event: Cut) -> Regroup:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
-    return preempt(agent, event.reason, Say(event)) if event.requeue else follow(agent._replace(verdict=event))
+    return (
+        preempt(agent, event.reason, Say(event), elsewhere=True)
+        if event.requeue
+        else follow(agent._replace(verdict=event))
+    )
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:

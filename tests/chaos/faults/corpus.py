@@ -29,7 +29,6 @@ BEYOND = {
 KNOWN: dict[str, str] = {
     "the other node does not come in time": "below ten seconds nobody says how many came",
     "a rank that waits for a child that does not end": "the child is looked at, and not said to be one",
-    "the machine of the second node is wanted back": "the report of that node itself does not say which it is",
     "its peers raise another exception from the lost connection": "on a busy machine, where it ends a second later",
     "the network of one of four machines is cut": "one that gives up after the host says that the host has ended",
 }
