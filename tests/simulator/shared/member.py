@@ -153,6 +153,8 @@ class Member:
             elif isinstance(one, Cut):
                 self._stop(0.05)
             elif isinstance(one, Regroup):
+                if "vanished" in one.reason:  # over for those who could reach it: who could not begin another job
+                    self.world.jobs += 1
                 self._stop(self.world.random.uniform(0.0, 0.5))
             elif isinstance(one, Over) and not one.settled:
                 self._asked(one)
