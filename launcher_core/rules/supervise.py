@@ -237,11 +237,9 @@ def _rejoin(agent: Agent, event: Cut) -> Regroup:
 
 
 def _over_before_start(agent: Agent, event: Over) -> Step:
-    return (
-        preempt(agent, event.reason, Say(event), elsewhere=True)
-        if event.requeue
-        else follow(agent._replace(verdict=event))
-    )
+    if event.requeue:
+        return preempt(agent, event.reason, Say(event), elsewhere=True)
+    return follow(agent._replace(verdict=event))
 
 
 def _trouble_in_running(agent: Agent, event: Trouble) -> Step:
