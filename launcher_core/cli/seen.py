@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from launcher_core.rules.stacks import fold, from_json, lines, ranks_text
+from launcher_core.rules.ranks import ranks_text
+from launcher_core.rules.stacks import fold, from_json, lines
 
 WIDTH = 80
 MAX_CAUSES = 5

@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from launcher_core.rules.hang import Mode, Track, has_run, idle_seconds, is_idle, somebody_waits, stuck
-from launcher_core.rules.stacks import Stack, fold, lines, place_text, ranks_text
+from launcher_core.rules.ranks import ranks_text
+from launcher_core.rules.stacks import Stack, fold, lines, place_text
 
 WORDS: Mapping[str, str] = {
     "socket": "at a socket",

@@ -1,6 +1,6 @@
 """Who is which rank: groups in an order, workers without gaps, ranks kept over a regroup where that is possible."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from launcher_core.model.job import Node, Place, Worker
@@ -79,3 +79,16 @@ def order(nodes: Sequence[Node], old: Mapping[str, int], number: int, assign: As
 def is_permutation(ranks: Sequence[int], size: int) -> bool:
     """Whether `ranks` holds each of 0 to size-1 once."""
     return sorted(ranks) == list(range(size))
+
+
+def ranks_text(ranks: Iterable[int]) -> str:
+    """Ranks in order with runs joined, as in "ranks 0, 2-3"."""
+    runs: list[list[int]] = []
+    for rank in sorted(ranks):
+        if runs and rank == runs[-1][1] + 1:
+            runs[-1][1] = rank
+        else:
+            runs.append([rank, rank])
+    text = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+    single = len(runs) == 1 and runs[0][0] == runs[0][1]
+    return f"rank {text}" if single else f"ranks {text}"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from launcher_core.rules.python_error import LIBRARY
+from launcher_core.rules.ranks import ranks_text
 
 _THREAD = re.compile(r"^(Current thread|Thread) 0x[0-9a-f]+(?: \[[^\]]*\])? \(most recent call first\):$")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
@@ -100,18 +101,6 @@ def fold(stacks: Mapping[int, Stack]) -> tuple[Fold, ...]:
         groups.setdefault(stack, []).append(rank)
     folds = (Fold(tuple(ranks), stack) for stack, ranks in groups.items())
     return tuple(sorted(folds, key=lambda one: (len(one.ranks), one.ranks)))
-
-
-def ranks_text(ranks: Iterable[int]) -> str:
-    """ "rank 3", or "ranks 0-2, 4-7"."""
-    spans: list[list[int]] = []
-    for rank in sorted(ranks):
-        if spans and rank == spans[-1][1] + 1:
-            spans[-1][1] = rank
-        else:
-            spans.append([rank, rank])
-    text = ", ".join(f"{low}" if low == high else f"{low}-{high}" for low, high in spans)
-    return f"rank {text}" if len(spans) == 1 and spans[0][0] == spans[0][1] else f"ranks {text}"
 
 
 def place_text(stack: Stack) -> str:

@@ -16,6 +16,7 @@ from launcher_core.rules.again import ALONE
 from launcher_core.rules.blame import Failed, had_raised, is_echo, seconds_text
 from launcher_core.rules.native_error import native_error
 from launcher_core.rules.python_error import PythonError, clean, no_program, tracebacks
+from launcher_core.rules.ranks import ranks_text
 
 TRACEBACK_LINES = 20
 MESSAGE_LINES = 5
@@ -151,19 +152,6 @@ def ending(exit_code: int) -> str:
     return f"exit code {exit_code}" if exit_code >= 0 else signal_name(-exit_code)
 
 
-def rank_list(ranks: Iterable[int]) -> str:
-    """Ranks in order with runs joined, as in "ranks 0, 2-3"."""
-    runs: list[list[int]] = []
-    for rank in sorted(ranks):
-        if runs and rank == runs[-1][1] + 1:
-            runs[-1][1] = rank
-        else:
-            runs.append([rank, rank])
-    text = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
-    single = len(runs) == 1 and runs[0][0] == runs[0][1]
-    return f"rank {text}" if single else f"ranks {text}"
-
-
 def headline(case: Case) -> str:
     """What happened, in one line."""
     if not case.hung:
@@ -280,7 +268,7 @@ def _also(root: Failed, others: Sequence[Failed], *, foreign: bool) -> list[str]
     groups = list(alike.values())
     rows = [
         (
-            rank_list(one.rank for one in ones),
+            ranks_text(one.rank for one in ones),
             ending(ones[0].exit_code),
             "" if foreign else _gap(root, ones),
             _all_said(root, ones),
@@ -291,7 +279,7 @@ def _also(root: Failed, others: Sequence[Failed], *, foreign: bool) -> list[str]
     shown = [column for column in range(3) if widths[column]]
     lines = ["  ".join([*(row[at].ljust(widths[at]) for at in shown), row[3]]).rstrip() for row in rows]
     left = [one.rank for ones in groups[OTHERS:] for one in ones]
-    return [*lines, f"and {rank_list(left)}"] if left else lines
+    return [*lines, f"and {ranks_text(left)}"] if left else lines
 
 
 def _all_said(root: Failed, alike: Sequence[Failed]) -> str:
@@ -319,8 +307,8 @@ def _stopped(others: Sequence[Failed]) -> list[str]:
     if not others:
         return []
     forced = [other.rank for other in others if other.exit_code == -signal.SIGKILL]
-    killed = f" ({rank_list(forced)} by SIGKILL)" if forced else ""
-    return [f"  stopped by the launcher: {rank_list(other.rank for other in others)}{killed}"]
+    killed = f" ({ranks_text(forced)} by SIGKILL)" if forced else ""
+    return [f"  stopped by the launcher: {ranks_text(other.rank for other in others)}{killed}"]
 
 
 def fates(failures: Sequence[Failed], succeeded: Iterable[int] = ()) -> str:
@@ -329,11 +317,11 @@ def fates(failures: Sequence[Failed], succeeded: Iterable[int] = ()) -> str:
     for one in sorted(failures, key=lambda one: (one.stopped, one.at, one.rank)):
         what = f"{ending(one.exit_code)}{': ' if said(one) else ''}{_short(said(one), 100)}"
         alike.setdefault("stopped by the launcher" if one.stopped else what, []).append(one.rank)
-    told = [f"{rank_list(ranks)} {what}" for what, ranks in alike.items()]
+    told = [f"{ranks_text(ranks)} {what}" for what, ranks in alike.items()]
     if len(told) > FATES:
         told[FATES - 1 :] = [f"{len(told) - FATES + 1} more ways to end"]
     well = list(succeeded)
-    return "; ".join([*told, *([f"{rank_list(well)} succeeded"] if well else [])]) or "no worker ran"
+    return "; ".join([*told, *([f"{ranks_text(well)} succeeded"] if well else [])]) or "no worker ran"
 
 
 def _stderr(failed: Failed, limit: int) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,13 @@ def small_disk(launcher: Launcher, tmp_path: Path) -> Path:
         pytest.skip(f"nothing can be mounted here: {error}")
     launcher.wrapper = mount
     return folder
+
+
+@pytest.fixture
+def ended(launcher: Launcher) -> Iterator[None]:
+    """Every launch is told to end, and does."""
+    yield
+    for running in launcher.running:
+        if running.process.poll() is None:
+            running.signal(signal.SIGTERM)
+            running.wait()

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,7 @@ from launches import Launcher, Running, until
 WAIT = Path(__file__).parent / "bin" / "wait_together.py"
 
 
-@pytest.fixture(autouse=True)
-def ended(launcher: Launcher) -> Iterator[None]:
-    """Every launch is told to end, and does."""
-    yield
-    for running in launcher.running:
-        if running.process.poll() is None:
-            running.signal(signal.SIGTERM)
-            running.wait()
+pytestmark = pytest.mark.usefixtures("ended")
 
 
 def status(running: Running) -> dict[str, Any]:

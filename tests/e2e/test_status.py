@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,7 @@ from launches import Launcher, Running, until
 
 from launcher_core.runtime.asking import addresses
 
-
-@pytest.fixture(autouse=True)
-def ended(launcher: Launcher) -> Iterator[None]:
-    """Every launch is told to end, and does."""
-    yield
-    for running in launcher.running:
-        if running.process.poll() is None:
-            running.signal(signal.SIGTERM)
-            running.wait()
+pytestmark = pytest.mark.usefixtures("ended")
 
 
 BIN = Path(__file__).parent / "bin"

@@ -18,7 +18,6 @@ from launcher_core.rules.stacks import (
     from_py_spy,
     lines,
     place_text,
-    ranks_text,
     to_json,
 )
 
@@ -94,20 +93,6 @@ def test_a_thread_of_py_spys_may_have_no_frames(frames: Any) -> None:
 
 
 # --- folding ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ranks", "text"),
-    [
-        ([3], "rank 3"),
-        ([0, 1], "ranks 0-1"),
-        ([4, 0, 2], "ranks 0, 2, 4"),
-        ([0, 1, 2, 4, 5, 6, 7], "ranks 0-2, 4-7"),
-        (range(1024), "ranks 0-1023"),
-    ],
-)
-def test_ranks_in_a_row_are_a_span(ranks: list[int], text: str) -> None:
-    assert ranks_text(ranks) == text
 
 
 @pytest.mark.parametrize(

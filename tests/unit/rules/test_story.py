@@ -10,7 +10,8 @@ import pytest
 from launcher_core.rules import story
 from launcher_core.rules.blame import Failed, choose_root, find_exception
 from launcher_core.rules.python_error import PythonError
-from launcher_core.rules.story import Case, ending, rank_list
+from launcher_core.rules.ranks import ranks_text
+from launcher_core.rules.story import Case, ending
 
 TEXTS = Path(__file__).parent / "stderr"
 
@@ -342,10 +343,12 @@ def test_no_report_is_long_or_has_a_placeholder(path: Path, exit_code: int) -> N
         (range(8), "ranks 0-7"),
         ([1, 3, 5], "ranks 1, 3, 5"),
         ([12, 10, 11, 7], "ranks 7, 10-12"),
+        ([0, 1, 2, 4, 5, 6, 7], "ranks 0-2, 4-7"),
+        (range(1024), "ranks 0-1023"),
     ],
 )
 def test_ranks_are_joined_into_runs(ranks: list[int], text: str) -> None:
-    assert rank_list(ranks) == text
+    assert ranks_text(ranks) == text
 
 
 @pytest.mark.parametrize(
