@@ -104,6 +104,8 @@ class Peer(Protocol):
 
     address: str
     """Where it comes from; ATTACHED for one inside this process."""
+    torn: bool
+    """Whether the network ended it, which the client may not have seen; its own end is another thing."""
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the client; never blocks."""

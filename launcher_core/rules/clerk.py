@@ -68,7 +68,7 @@ class Clerk:
         self._is_spare = False
         """Whether the round that runs is known to have no place for this node."""
         self._place: Place | None = None
-        self._past = (-1, 0)
+        self._past: dict[str, Any] = {}
         self._join_by = NEVER
         self._next_line = NEVER
         self._beats = 0
@@ -114,7 +114,7 @@ class Clerk:
         """Ask for a place in the next round."""
         self._place, self._waits, self._is_spare, self._testimony = None, True, False, None
         self._join_by, self._next_line = now + self.terms.join_timeout, now + WAITING_EVERY
-        self._say("join", node, round=self._past[0], restarts=self._past[1])
+        self._say("join", node, **self._past)
 
     def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure; the answer is Regroup or Over."""
@@ -350,7 +350,9 @@ class Clerk:
         if place is not None and now >= self.lapses_at(held_since):
             return []
         if place is not None:
-            self._place, self._past, self._waits = place, (place.round, place.restarts), False
+            seat = (place.group_rank, place.group_world_size)
+            self._place, self._waits = place, False
+            self._past = {"round": place.round, "restarts": place.restarts, "place": seat}
             self._is_spare = False
             self._join_by = self._next_line = NEVER
             return [Formed(place)]

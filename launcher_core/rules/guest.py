@@ -76,11 +76,15 @@ class Guest:
         self.last_word = "too few nodes came (--nnodes)"
         self.join_by = NEVER
         self._nonce = ""
+        self._turned_away = False
+        """Whether a connection was closed before anybody had shown to be the host."""
         self._frames = Frames()
         self._node: Node | None = None
         self._waits = False
         """Whether a place was asked for and not given yet."""
         self._place: Place | None = None
+        self._restarts = 0
+        """How many this node knows to be spent."""
         self._report: bytes = b""
         """What was said of the place and not answered yet."""
         self._knows: list[tuple[float, int, Mapping[str, Any] | None, str]] = []
@@ -186,13 +190,18 @@ class Guest:
         return news
 
     def broke(self, why: str, now: float) -> list[News]:
-        """The connection is gone: what that means for the workers. Raises when it never was one."""
+        """The connection is gone: what that means for the workers. Raises when it never was one, on two of them.
+
+        The first may have led to a host that died before it answered.
+        """
         if self.stage in (Stage.APART, Stage.ENDED):
             return []
-        if not self._known:
-            raise RendezvousConnectionError(self.no_agent(why))
         heard = self.stage is Stage.HEARD
-        self._give_up = min(self._give_up, now + self.where.host_loss)
+        if self._known:
+            self._give_up = min(self._give_up, now + self.where.host_loss)
+        elif self._turned_away:
+            raise RendezvousConnectionError(self.no_agent(why))
+        self._turned_away = True
         self._next_sign = NEVER
         self.stage = Stage.APART
         self.outbox.clear()
@@ -251,10 +260,11 @@ class Guest:
         if kind == "seat":
             self._waits, self.join_by = False, NEVER
             message["master_addr"] = message["master_addr"] or self.address
-            self._place = Place(**message)
+            self._place, self._restarts = Place(**message), message["restarts"]
             return Formed(self._place)
         if kind == "dismiss":
             self._report = b""
+            message["restarts"] = self._restarts = max(self._restarts, message["restarts"])
             return Regroup(**message)
         if kind == "park":
             self.join_by = NEVER
@@ -332,7 +342,7 @@ class Guest:
         """The question for a place, with what a host that is new needs to know of the job so far."""
         assert self._node is not None
         last = self._place
-        past = None if last is None else (last.round, last.restarts)
+        past = None if last is None else (last.round, self._restarts, last.group_rank, last.group_world_size)
         return frame("join", node=self._node._asdict(), past=past)
 
     def _send(self, data: bytes) -> None:

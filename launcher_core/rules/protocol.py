@@ -132,7 +132,8 @@ def _flag_or_none(value: Any) -> bool:
 
 
 def _past(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_count, value)))
+    """Nothing, or the four numbers of a Past (rules/recall.py)."""
+    return value is None or (isinstance(value, list) and len(value) == 4 and all(map(_count, value)))
 
 
 def _node(value: Any) -> bool:

@@ -60,6 +60,24 @@ def seat(nodes: Sequence[Node], previous: Mapping[str, int]) -> list[Node]:
     return [node if node is not None else next(rest) for node in seats]
 
 
+def chosen(
+    here: Iterable[Node],
+    before: Sequence[Node],
+    known: Mapping[str, int],
+    high: int,
+    number: int,
+    assign: Assign | None,
+) -> tuple[list[Node], list[Node]]:
+    """(The nodes of round `number` by group rank, those for whom there is no place), given who took part before.
+
+    `known`: group ranks of nodes that took part in it where `before` is not known.
+    """
+    old = {**{node.id: rank for rank, node in enumerate(before)}, **known}
+    queue = sorted(here, key=lambda node: node.id not in old)
+    taken, spare = queue[:high], queue[high:]
+    return order(taken, old | inherited(taken, before, old), number, assign), spare
+
+
 def inherited(taken: Sequence[Node], seated: Sequence[Node], old: Mapping[str, int]) -> dict[str, int]:
     """Ranks of nodes that are gone, for newcomers of the same name: an agent that was started again."""
     here = {node.id for node in taken}

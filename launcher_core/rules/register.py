@@ -3,9 +3,11 @@
 The bytes are JSON with a version; nothing in them is ever executed.
 """
 
+from __future__ import annotations
+
 import json
-from collections.abc import Callable, Generator, Mapping, Set
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher_core.model.job import Node, Place
 from launcher_core.model.value import Value
@@ -13,7 +15,10 @@ from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import spans
 from launcher_core.rules.round import SETTLE, Change, Close, Failed, Join, Known, Leave, Limits, Phase, Resume, Round
 
-VERSION = 3
+if TYPE_CHECKING:
+    from launcher_core.rules.recall import Past
+
+VERSION = 4
 
 
 class Call(NamedTuple):
@@ -78,6 +83,8 @@ class Word(Value):
     testimony: Mapping[str, Any] | None = None
     told: str = ""
     """What became of this node's workers, once they have ended in a job that is over."""
+    place: Sequence[int] = ()
+    """Of a join: the group rank that the node had in that round, and of how many."""
 
 
 SAYINGS = ("join", "failed", "known", "finished", "leave", "close", "requeue")
@@ -96,7 +103,7 @@ def changes_of(word: Word) -> tuple[Change, ...]:
     id = word.node.id
     finished = Resume(word.node, word.round)
     if word.say == "join":
-        return (Join(word.node, (word.round, word.restarts) if word.round >= 0 else None),)
+        return (Join(word.node, _past(word)),)
     if word.say == "failed":
         return (Failed(id, word.round, word.reason, word.restarts, word.testimony),)
     if word.say == "known":
@@ -106,6 +113,14 @@ def changes_of(word: Word) -> tuple[Change, ...]:
     if word.say == "leave":
         return (*((finished,) if word.round >= 0 else ()), Leave(id, word.reason))
     return (Close(word.reason, word.say == "requeue", word.testimony),)
+
+
+def _past(word: Word) -> Past | None:
+    if word.round < 0:
+        return None
+    from launcher_core.rules.recall import Past  # no first round wants it
+
+    return Past(word.round, word.restarts, *word.place)
 
 
 def encode(register: Register) -> bytes:
@@ -137,12 +152,17 @@ def decode_word(data: bytes) -> Word:
     try:
         document = _document(data)
         del document["version"]
-        word = Word(**{**document, "node": Node(*document["node"])})
-        if word.say in SAYINGS and isinstance(word.count, int) and _is_sound(word.testimony):
+        word = Word(**{**document, "node": Node(*document["node"]), "place": tuple(document["place"])})
+        if word.say in SAYINGS and isinstance(word.count, int) and _is_sound(word.testimony) and _is_place(word):
             return word
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"an entry is not one of a launcher: {data[:80]!r} ({error})") from error
     raise ValueError(f"an entry says what no launcher says: {data[:80]!r}")
+
+
+def _is_place(word: Word) -> bool:
+    wanted = 2 if word.say == "join" and word.round >= 0 else 0
+    return len(word.place) == wanted and all(type(one) is int and one >= 0 for one in word.place)
 
 
 def _is_sound(testimony: Any) -> bool:
@@ -213,11 +233,21 @@ def _plain(value: Any) -> Any:
         return list(value._astuple())
     if isinstance(value, Set):
         return sorted(value)
+    if isinstance(value, Value):
+        return value._asdict()
     return [_plain(item) for item in value] if isinstance(value, Nodes) else value
 
 
 def _nodes(items: list[list[Any]]) -> Nodes:
     return Nodes(Node(*item) for item in items)
+
+
+def _recalled(value: Any) -> Any:
+    if value is None:
+        return None
+    from launcher_core.rules.recall import Recalled  # seldom there
+
+    return Recalled(value["round"], value["size"], tuple((id, rank) for id, rank in value["ranks"]))
 
 
 def _same(value: Any) -> Any:
@@ -232,6 +262,7 @@ _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "finished": Ids,
     "away": frozenset,
     "witnesses": Ids,
+    "recalled": _recalled,
     "aftermath": lambda items: tuple((name, told) for name, told in items),
 }
 """Fields of a Round that JSON does not have as they are."""

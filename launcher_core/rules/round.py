@@ -13,9 +13,11 @@ A round forms as soon as it is full, or all that took part in the one before are
 be known (the first round, MIN < MAX) is there a last call.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Set
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher_core.model.job import Node
 from launcher_core.model.value import Value
@@ -23,8 +25,13 @@ from launcher_core.rules import ranks
 from launcher_core.rules.crowd import Ids, Nodes
 from launcher_core.rules.ranks import Assign
 
+if TYPE_CHECKING:
+    from launcher_core.rules.recall import Past, Recalled
+
 SETTLE = 1.0
 """Seconds in which nodes may tell what they know of a failure that has ended the job."""
+
+HOST_ANEW = "the agent that hosts the job was started again"
 
 
 class Phase(Enum):
@@ -46,6 +53,8 @@ class Limits(Value):
     """Whether a node's rank is the user's choice, so that no two live nodes may ask for the same."""
     fence: float = 0.0
     """How long after a node was lost its workers may still run: no round forms in that time."""
+    lease: float = 0.0
+    """How long a node that is cut off may go on before it knows."""
     late_losses: bool = False
     """Whether a loss may be noticed later than the failures that follow from it: their restart is then given back."""
 
@@ -85,14 +94,16 @@ class Round(Value):
     """Ids of the seated nodes that have told all they know of it, or are gone."""
     aftermath: tuple[tuple[str, str], ...] = ()
     """Names of nodes, and what became of their workers."""
+    recalled: Recalled | None = None
+    """What a coordinator that has just begun was told of the rounds before its first."""
 
 
 class Join(Value):
     """A node asks for a place."""
 
     node: Node
-    past: tuple[int, int] | None = None
-    """The last round it took part in, and the restarts spent by then: for a coordinator that has just begun."""
+    past: Past | None = None
+    """For a coordinator that has just begun."""
 
 
 class Leave(Value):
@@ -102,6 +113,8 @@ class Leave(Value):
     reason: str
     silent: bool = False
     """Whether it did not say so: its workers have to be given time to end by themselves, or by the warden."""
+    unaware: float = 0.0
+    """How long it may take until the node itself knows, in seconds; none where its process or its lease has ended."""
 
 
 class Resume(Value):
@@ -219,7 +232,11 @@ def apply(
         return round, _late(round, change)
     told: list[Outcome] = []
     if isinstance(change, Join):
-        round = _join(_recall(round, change, now, limits), change.node, limits, told)
+        if change.past is not None:
+            from launcher_core.rules.recall import recall  # no first round wants it
+
+            round = recall(round, change.node.id, change.past, now, limits)
+        round = _join(round, change.node, limits, told)
     elif isinstance(change, Leave):
         round = _leave(round, change, now, limits, told)
     elif isinstance(change, Resume):
@@ -236,26 +253,14 @@ def apply(
 
 
 def _late(round: Round, change: Change) -> list[Outcome]:
-    if isinstance(change, Join | Resume):
-        return [ended(round, change.node.id)]
-    return []
-
-
-def _recall(round: Round, change: Join, now: float, limits: Limits) -> Round:
-    """The round as a coordinator that has just begun learns it from a node of the job it takes over."""
-    if change.past is None or change.past[0] <= round.number or round.phase is Phase.RUNNING:
-        return round
-    number, restarts = change.past
-    restarts = max(restarts, round.restarts)
-    fenced_until = now + limits.fence if limits.fence else None
-    return round._replace(number=number, restarts=restarts, fenced_until=fenced_until)
+    return [ended(round, change.node.id)] if isinstance(change, Join | Resume) else []
 
 
 def _resume(round: Round, change: Resume, limits: Limits, told: list[Outcome]) -> Round:
     id = change.node.id
     if round.phase is Phase.RUNNING and round.number == change.round and id in round.seated.ids:
         return _finished(round._replace(away=round.away - {id}), Finished(id, change.round), told)
-    told.append(Dismiss(id, change.round, round.reason, False, round.restarts, limits.max_restarts))
+    told.append(Dismiss(id, change.round, round.reason or HOST_ANEW, False, round.restarts, limits.max_restarts))
     return round
 
 
@@ -289,7 +294,7 @@ def _leave(round: Round, change: Leave, now: float, limits: Limits, told: list[O
     running = round.phase is Phase.RUNNING and change.id in round.seated.ids
     held = change.id not in round.finished if running else change.id in round.expected
     if change.silent and held and limits.fence:
-        round = round._replace(fenced_until=now + limits.fence)
+        round = round._replace(fenced_until=max(round.fenced_until or now, now + limits.fence + change.unaware))
     if held and round.charged and limits.late_losses:
         round = round._replace(restarts=round.restarts - 1, charged=False)
     round = round._replace(here=round.here.minus(change.id), expected=round.expected.minus(change.id))
@@ -302,9 +307,7 @@ def _leave(round: Round, change: Leave, now: float, limits: Limits, told: list[O
 
 
 def _failed(round: Round, change: Failed, now: float, limits: Limits, told: list[Outcome]) -> Round:
-    if round.phase is not Phase.RUNNING or change.round != round.number:
-        return round
-    if change.id not in round.seated.ids:
+    if round.phase is not Phase.RUNNING or change.round != round.number or change.id not in round.seated.ids:
         return round
     if round.restarts - change.forgiven >= limits.max_restarts:
         return _broken(round, change, now, told)
@@ -322,9 +325,7 @@ def _broken(round: Round, change: Failed | Close, now: float, told: list[Outcome
 
 
 def _finished(round: Round, change: Finished, told: list[Outcome]) -> Round:
-    if round.phase is not Phase.RUNNING or change.round != round.number:
-        return round
-    if change.id not in round.seated.ids:
+    if round.phase is not Phase.RUNNING or change.round != round.number or change.id not in round.seated.ids:
         return round
     round = round._replace(finished=round.finished.plus(change.id))
     if len(round.finished) == len(round.seated):
@@ -364,7 +365,8 @@ def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, tol
     count = len(round.here)
     if count < limits.low or round.expected:
         return round._replace(deadline=None)
-    came_back = round.number >= 0 and not round.here.ids.isdisjoint(round.seated.ids)
+    came_back = not round.here.ids.isdisjoint(round.seated.ids)
+    came_back = came_back or (round.recalled is not None and count >= round.recalled.size)
     if round.fenced_until is not None and now < round.fenced_until:
         return round._replace(deadline=round.fenced_until)
     if count >= limits.high or came_back:
@@ -375,17 +377,16 @@ def _gather(round: Round, now: float, limits: Limits, assign: Assign | None, tol
 
 
 def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcome]) -> Round:
-    old = {node.id: rank for rank, node in enumerate(round.seated)}
-    queue = sorted(round.here, key=lambda node: node.id not in old)
-    taken, spare = queue[: limits.high], queue[limits.high :]
-    old |= ranks.inherited(taken, round.seated, old)
-    seated = ranks.order(taken, old, round.number + 1, assign)
+    before, known = round.number, {}
+    if round.recalled is not None:
+        before, known = round.recalled.round, dict(round.recalled.ranks)
+    seated, spare = ranks.chosen(round.here, round.seated, known, limits.high, before + 1, assign)
     spans = ranks.spans([(node.role, node.local_world_size) for node in seated])
     for rank, (node, span) in enumerate(zip(seated, spans, strict=True)):
-        told.append(Seat(node.id, round.number + 1, rank, len(seated), *span, round.restarts))
+        told.append(Seat(node.id, before + 1, rank, len(seated), *span, round.restarts))
     told.extend(Park(node.id) for node in spare)
     return round._replace(
-        number=round.number + 1,
+        number=before + 1,
         phase=Phase.RUNNING,
         here=Nodes(spare),
         seated=Nodes(seated),
@@ -395,4 +396,5 @@ def _form(round: Round, limits: Limits, assign: Assign | None, told: list[Outcom
         deadline=None,
         fenced_until=None,
         charged=False,
+        recalled=None,
     )

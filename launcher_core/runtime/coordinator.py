@@ -178,7 +178,8 @@ class Coordinator:
             return
         del self._sessions[session.node.id]
         self.members = len(self._sessions)
-        self.change(rounds.Leave(session.node.id, reason, session.silent))
+        lease = session.heard + self._terms.silence - self.clock()  # what the node still has at most
+        self.change(rounds.Leave(session.node.id, reason, session.silent, lease if session._peer.torn else 0.0))
         if not self._sessions:
             self.on_empty()
 
@@ -346,11 +347,8 @@ class AgentSession:
             self.node = node
             if not self._coordinator.seen(self):
                 return
-            past = message.get("past")
-            change: Change = rounds.Join(node, past and (past[0], past[1]))
-            if kind == "resume":
-                change = rounds.Resume(node, message["round"])
-            self._coordinator.change(change)
+            resumes = kind == "resume"
+            self._coordinator.change(rounds.Resume(node, message["round"]) if resumes else _join(node, message))
         elif kind == "leave":
             self.silent = False
             self.drop(message["reason"][:REASON])
@@ -390,3 +388,12 @@ class AgentSession:
             self._coordinator.change(rounds.Known(id, number, testimony, at, message["told"]))
         else:
             self._coordinator.change(rounds.Finished(id, number))
+
+
+def _join(node: Node, message: dict[str, Any]) -> rounds.Join:
+    past = message.get("past")
+    if past is None:
+        return rounds.Join(node)
+    from launcher_core.rules.recall import Past  # no first round wants it
+
+    return rounds.Join(node, Past(*past))

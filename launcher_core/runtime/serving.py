@@ -246,10 +246,12 @@ class _Connection:
         "_unheard",
         "address",
         "service",
+        "torn",
     )
 
     def __init__(self, server: PortServer, sock: socket.socket, address: str) -> None:
         self.address = address
+        self.torn = False
         self.service: Service | None = None
         self._server = server
         self._chunk = server._chunk
@@ -271,7 +273,8 @@ class _Connection:
                 sent = self._sock.send(data)
             except BlockingIOError:
                 pass
-            except OSError:
+            except OSError as error:
+                self._tear(error)
                 self._doom()
                 return
             if sent == len(data):
@@ -303,7 +306,8 @@ class _Connection:
             size = self._sock.recv_into(self._chunk)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            self._tear(error)
             size = 0
         if not size:
             self.drop()
@@ -350,7 +354,8 @@ class _Connection:
             sent = self._sock.send(self._queued)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            self._tear(error)
             self.drop()
             return
         del self._queued[:sent]
@@ -359,6 +364,9 @@ class _Connection:
                 self.drop()
             else:
                 self._server._readiness.change(self._sock.fileno(), IN)
+
+    def _tear(self, error: OSError) -> None:
+        self.torn = not isinstance(error, BrokenPipeError)  # which is what follows from an end that was not read yet
 
     def _doom(self) -> None:
         """Have it dropped soon, not now: a session may be at work, and would be told in the midst of it."""

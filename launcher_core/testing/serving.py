@@ -19,6 +19,7 @@ class Connection:
     def __init__(self, sock: socket.socket, address: str) -> None:
         self.sock = sock
         self.address = address
+        self.torn = False
         self.session: Any = None
         self.begun = b""
         self._queued = bytearray()

@@ -35,6 +35,7 @@ def choose_spot(params: RendezvousParameters) -> Spot:
         params.get_as_seconds("last_call_timeout", 30),
         int(params.get("max_restarts", 0)),
         fence=pace.fence,
+        lease=pace.silence,
     )
     return Spot(
         host=host,

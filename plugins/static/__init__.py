@@ -54,7 +54,7 @@ def launcher_make_rendezvous(params: RendezvousParameters, store: Store | None) 
         why=f"this is node {rank}; node 0 hosts",
         bind=params.get("bind") or (host if is_loopback(host) else None),
         run_id=params.run_id,
-        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True, fence=pace.fence),
+        limits=Limits(nodes, nodes, max_restarts=restarts, fixed_ranks=True, fence=pace.fence, lease=pace.silence),
         join_timeout=params.get_as_seconds("timeout", 900),
         interval=pace.interval,
         silence=pace.silence,

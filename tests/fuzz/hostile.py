@@ -104,6 +104,7 @@ class Sink:
     """A peer that keeps what it is sent."""
 
     address = "fuzz"
+    torn = False
     closed = False
 
     def __init__(self) -> None:

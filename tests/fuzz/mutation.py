@@ -55,7 +55,7 @@ def from_agent(random: Random, me: dict[str, Any], close: bool) -> dict[str, Any
     number = random.choice((0, 1, 7))
     kinds: list[dict[str, Any]] = [
         {"type": "ok", "n": number},
-        {"type": "join", "node": me, "past": random.choice((None, [0, 0], [3, 1]))},
+        {"type": "join", "node": me, "past": random.choice((None, [0, 0, 0, 1], [3, 1, 1, 2]))},
         {"type": "resume", "node": me, "round": number},
         {"type": "failed", "round": number, "reason": "boom"},
         {"type": "finished", "round": number},

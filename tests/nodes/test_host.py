@@ -7,10 +7,12 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
+from backends import MANY
 from jobs import Job
 from launches import until
 
 Make = Callable[..., Job]
+Timing = Callable[[str, float], None]
 
 EXIT_HOST_LOST = 75
 
@@ -43,6 +45,25 @@ def test_a_host_that_was_stopped_for_less_than_its_loss_takes_everybody_back(job
     assert [note.node for note in after] == [note.node for note in before]
     assert {note.restarts for note in after} == {0}
     sleeps.end(running)
+
+
+@pytest.mark.parametrize("round", range(MANY))
+def test_a_host_whose_agent_is_started_again_finds_its_job_and_every_node_its_rank(
+    job: Make, reformed: Timing, round: int
+) -> None:
+    orphaned = job(3, "2:4")
+    running = [orphaned.start(number) for number in range(3)]
+    before = orphaned.await_group(0, 1, 2)
+    orphaned.nodes[0].crash()
+    again = monotonic()
+    orphaned.conf["last_call_timeout"] = "60"  # who took part is known to the others, so that nobody is waited for
+    running[0] = orphaned.start(0)
+    after = orphaned.await_group(0, 1, 2, but=before)
+    reformed("re-form after the host's agent was started again", max(note.born for note in after) - again)
+    assert [note.node for note in after] == [note.node for note in before]
+    assert {note.restarts for note in after} == {0}
+    assert orphaned.notes.overlaps() == []
+    orphaned.end(running)
 
 
 def test_the_larger_part_without_the_host_ends_and_the_smaller_with_it_goes_on(job: Make) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from signal import SIGTERM
 from typing import Any
 
+from simulated.faults import FAULTS
+
+from launcher_core.rules import recall, steps, supervise
 from launcher_core.rules import round as rounds
-from launcher_core.rules import steps, supervise
 from launcher_core.rules.guest import Guest, Stage
 from launcher_core.rules.round import Phase, Seat
 from launcher_core.rules.steps import State
@@ -29,6 +31,33 @@ def _after(patch: Any, owner: Any, name: str, change: Callable[..., Any]) -> Non
 def no_fence(patch):
     real = rounds._leave
     patch.setattr(rounds, "_leave", lambda round, change, *more: real(round, change._replace(silent=False), *more))
+
+
+def _often(patch, *faults):
+    """Have only these faults happen: together they are rare among all."""
+    for name in FAULTS.keys() - set(faults):
+        patch.delitem(FAULTS, name)
+
+
+def who_may_not_know_that_it_is_cut_off_gets_no_time(patch):
+    _often(patch, "one_sided", "late_comer", "crash")
+    real = rounds._leave
+    patch.setattr(rounds, "_leave", lambda round, change, *more: real(round, change._replace(unaware=0.0), *more))
+
+
+def a_new_host_begins_without_those_that_may_still_run(patch):
+    _often(patch, "restart_host", "cut_off", "stall")
+    real = recall.recall
+    hasty = lambda limits: limits._replace(lease=0.0, fence=0.0)  # noqa: E731
+    patch.setattr(recall, "recall", lambda round, id, past, now, limits: real(round, id, past, now, hasty(limits)))
+
+
+def a_new_host_counts_rounds_from_the_beginning(patch):
+    _after(patch, recall, "recall", lambda new, *more: new._replace(recalled=None))
+
+
+def a_new_host_forgets_the_restarts(patch):
+    _after(patch, recall, "recall", lambda new, old, *more: new._replace(restarts=old.restarts))
 
 
 def leave_is_ignored(patch):
@@ -166,6 +195,8 @@ def a_place_is_not_asked_for_again_after_a_break(patch):
 
 
 def success_is_not_said_again_after_a_break(patch):
+    _often(patch, "snap", "half_open", "one_sided")
+
     def broke(news, guest, *more):
         guest._report = b""
         return news
@@ -219,6 +250,10 @@ PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
         no_fence,
+        who_may_not_know_that_it_is_cut_off_gets_no_time,
+        a_new_host_begins_without_those_that_may_still_run,
+        a_new_host_counts_rounds_from_the_beginning,
+        a_new_host_forgets_the_restarts,
         leave_is_ignored,
         one_node_is_not_dismissed,
         two_nodes_have_the_same_rank,

@@ -49,6 +49,7 @@ class Agent:
     """A peer, and what its agent says and hears."""
 
     address = "here"
+    torn = False
 
     def __init__(self, coordinator: Coordinator, name: str = "a", welcome: bool = True) -> None:
         self.node = Node(name, f"host-{name}", 1)
@@ -73,8 +74,8 @@ class Agent:
         if self.closed:
             self.breaks()
 
-    def breaks(self) -> None:
-        self.closed = True
+    def breaks(self, *, torn: bool = False) -> None:
+        self.closed, self.torn = True, torn
         self.session.lost()
 
     def joins(self, past=None, **other) -> None:

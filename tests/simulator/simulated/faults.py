@@ -6,6 +6,8 @@ from collections.abc import Callable
 from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
 
+from launcher_core.rules.guest import ANSWER_WITHIN
+
 if TYPE_CHECKING:
     from simulated.member import Member
     from simulated.story import Story
@@ -28,6 +30,16 @@ def half_open(story: Story) -> None:
     links = [link for link in story.network.links if not link.local]
     if links:
         story.world.random.choice(links).snap(story.world.between(0.1, 4.0), guest_first=True)
+
+
+def one_sided(story: Story) -> None:
+    """A connection breaks for the host, and the guest has to find out."""
+    links = [link for link in story.network.links if not link.local]
+    if links:
+        link = story.world.random.choice(links)
+        if not story.port.has_greeted(link):
+            story.port.tried_again_at = story.world.now + ANSWER_WITHIN
+        link.reset_host()
 
 
 def stall(story: Story) -> None:
@@ -87,6 +99,13 @@ def crash_host(story: Story) -> None:
         story.host.die()
 
 
+def restart_host(story: Story) -> None:
+    """The coordinator dies, and its agent is started again: at once, or too late."""
+    story.host_crashed = True
+    story.host.die()
+    story.world.after(story.world.between(0.0, story.world.random.choice((0.3, 5.0))), story.host_anew)
+
+
 def late_comer(story: Story) -> None:
     """One more agent comes."""
     story.add(f"late{len(story.members)}")
@@ -134,6 +153,7 @@ FAULTS: dict[str, Callable[[Story], None]] = {
     for fault in (
         snap,
         half_open,
+        one_sided,
         stall,
         cut_off,
         freeze,
@@ -141,6 +161,7 @@ FAULTS: dict[str, Callable[[Story], None]] = {
         crash,
         power_loss,
         crash_host,
+        restart_host,
         late_comer,
         stop_agent,
         stop_host,

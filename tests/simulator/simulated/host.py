@@ -61,6 +61,11 @@ class Port:
         """Have new connections served again; those of the silence lead to nobody for ever."""
         self.silent = False
 
+    def move(self, process: Process) -> None:
+        """Be served by another process, which knows nothing of the connections to the first."""
+        self.process, self.service = process, None
+        self.peers.clear()
+
     def accept(self, link: Link) -> None:
         """Serve a connection."""
         if self.silent and not link.local:
@@ -68,6 +73,10 @@ class Port:
             return
         peer = PortPeer(self, link.host, link.name)
         self.peers[peer] = None
+
+    def has_greeted(self, link: Link) -> bool:
+        """Whether the agent on this connection has been welcomed."""
+        return any(peer.serves(link) for peer in self.peers)
 
     def stop(self) -> None:
         """Close every connection."""
@@ -80,11 +89,16 @@ class PortPeer:
 
     def __init__(self, port: Port, end: End, address: str) -> None:
         self.address = address
+        self.torn = False
         self._port = port
         self._end = end
         self._session: AgentSession | None = None
         self._closing = self._closed = False
-        end.on_data, end.on_end = self._take, self.drop
+        end.on_data, end.on_end = self._take, self._ended
+
+    def serves(self, link: Link) -> bool:
+        """Whether this is the host's end of that connection, and its agent has been welcomed."""
+        return self._end is link.host and self._session is not None and self._session.welcome
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the client."""
@@ -102,10 +116,14 @@ class PortPeer:
         if self._closed:
             return
         self._closing = self._closed = True
-        del self._port.peers[self]
+        self._port.peers.pop(self, None)
         self._end.close()
         if self._session is not None:
             self._session.lost()
+
+    def _ended(self) -> None:
+        self.torn = self._end.torn
+        self.drop()
 
     def _take(self, data: bytes) -> None:
         service = self._port.service

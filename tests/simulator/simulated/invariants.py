@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher_core.errors import HostLostError, RendezvousTimeoutError
 from launcher_core.model.job import Place
-from launcher_core.model.news import Formed, Over
+from launcher_core.model.news import Formed, Over, Regroup
 from launcher_core.rules import round as rounds
 from launcher_core.rules.guest import ANSWER_WITHIN, Stage
 from launcher_core.rules.round import Close, Failed, Finished, Leave, Phase, Round
@@ -46,6 +46,18 @@ class Look:
     def __init__(self, world: World, story: Story) -> None:
         self._world = world
         self._story = story
+        self._coordinators = 0
+        """How many there have been."""
+        self._spent = 0
+        """Restarts in the life of the job."""
+        self._known: dict[str, int] = {}
+        """Restarts that a node was told of."""
+        self.over: Round | None = None
+        self.verdicts: list[Any] = []
+
+    def began(self) -> None:
+        """There is a coordinator that knows nothing of the rounds of another."""
+        self._coordinators += 1
         self._places: dict[int, dict[str, Place]] = {}
         self._charged: set[int] = set()
         self._failed: set[int] = set()
@@ -53,8 +65,7 @@ class Look:
         self._succeeded: dict[tuple[str, int], float] = {}
         """Nodes and rounds whose workers have all exited with 0, and when."""
         self._due_since: float | None = None
-        self.over: Round | None = None
-        self.verdicts: list[Any] = []
+        self._formed: dict[int, Round] = {}
 
     # --- the coordinator --------------------------------------------------------------------------------
 
@@ -63,14 +74,14 @@ class Look:
         new, limits = coordinator._round, coordinator._terms.limits
         self._world.note(f"host: {change} -> {new.phase.value} {new.number}")
         hold(new.number >= old.number, f"round {new.number} came after {old.number}")
-        self._count(old, change, limits.max_restarts)
-        hold(new.restarts == len(self._charged), f"{new.restarts} restarts, for {len(self._charged)} failures")
+        self._count(old, new, change, limits.max_restarts)
         hold(new.restarts <= limits.max_restarts, f"{new.restarts} of {limits.max_restarts} restarts")
         for kind, ids in (("here", {node.id for node in new.here}), ("expected", new.expected)):
             gone = ids - coordinator._sessions.keys()
             hold(new.phase is Phase.OVER or not gone, f"{kind} are {gone}, which nobody hears of any more")
         self._check_nobody_is_forgotten(old, new, change)
         if new.phase is Phase.RUNNING:
+            self._formed.setdefault(new.number, new)
             hold(limits.low <= len(new.seated) <= limits.high, f"{len(new.seated)} nodes in round {new.number}")
             hold(new.finished <= {node.id for node in new.seated}, "a node has finished that has no place")
         if new.phase is Phase.OVER and old.phase is not Phase.OVER:
@@ -89,13 +100,20 @@ class Look:
             waited.discard(change.id)
         hold(waited <= here | seated, f"{waited - here - seated} asked for a place and are forgotten")
 
-    def _count(self, old: Round, change: rounds.Change, budget: int) -> None:
-        if not isinstance(change, Failed) or old.phase is not Phase.RUNNING or change.round != old.number:
-            return
-        if change.id in {node.id for node in old.seated} and len(self._charged) < budget:
+    def _count(self, old: Round, new: Round, change: rounds.Change, budget: int) -> None:
+        more = new.restarts - old.restarts
+        recalls = self._coordinators > 1 and old.phase is not Phase.OVER
+        if recalls and isinstance(change, rounds.Join) and change.past is not None:
+            more -= max(0, change.past.restarts - old.restarts)
+        due = isinstance(change, Failed) and old.phase is Phase.RUNNING and change.round == old.number
+        if due and change.id in old.seated.ids and old.restarts < budget:
             hold(change.round in self._failed, f"round {change.round} is charged, and no worker of it failed")
             hold(change.round not in self._charged, f"round {change.round} is charged twice")
             self._charged.add(change.round)
+            self._spent += 1
+            more -= 1
+        hold(more == 0, f"{old.restarts} restarts became {new.restarts} by {change}")
+        hold(new.restarts <= self._spent, f"{new.restarts} restarts, for {self._spent} failures")
 
     def _ended(self, old: Round, new: Round, change: rounds.Change, limits: rounds.Limits) -> None:
         self.over = new
@@ -106,7 +124,7 @@ class Look:
         elif isinstance(change, Failed):
             hold(change.round == old.number and old.phase is Phase.RUNNING, f"ended by an old failure: {change}")
             hold(change.round in self._failed, f"ended by a failure that was none: {change}")
-            hold(len(self._charged) == limits.max_restarts, f"ended after {len(self._charged)} restarts")
+            hold(old.restarts == limits.max_restarts, f"ended after {old.restarts} restarts")
         else:
             hold(isinstance(change, Close), f"ended by {change}")
 
@@ -119,6 +137,8 @@ class Look:
             self._due_since = self._world.now
             number = new.number
             wait = limits.last_call + coordinator._terms.silence + limits.fence + OVERDUE
+            if self._coordinators > 1:  # what a node remembers may have all of that begin anew
+                wait *= 2
             self._world.after(wait, lambda: self._check_due(coordinator, number, wait))
 
     def _check_due(self, coordinator: Watched, number: int, wait: float) -> None:
@@ -134,6 +154,8 @@ class Look:
         self._world.note(f"{member.node.id}: {member.agent.state.value}: {event}")
         if isinstance(event, Formed):
             self._placed(member, event.place)
+        elif isinstance(event, Regroup):
+            self._told_restarts(member, event.restarts)
         elif isinstance(event, Exited) and event.exit.code != 0 and not event.exit.stopped:
             self._failed.add(member.agent.round)
         elif isinstance(event, Exited):
@@ -144,9 +166,20 @@ class Look:
         if len(codes) == member.node.local_world_size and not any(codes.values()):
             self._succeeded[member.node.id, member.agent.round] = self._world.now
 
+    def _told_restarts(self, member: Member, restarts: int) -> None:
+        id = member.node.id
+        hold(
+            restarts >= self._known.get(id, 0), f"{id} knows of {self._known.get(id)} restarts, and is told {restarts}"
+        )
+        self._known[id] = restarts
+
     def _placed(self, member: Member, place: Place) -> None:
+        self._told_restarts(member, place.restarts)
         id, size = member.node.id, member.node.local_world_size
         hold(place.round > member.agent.round, f"{id} gets round {place.round} after {member.agent.round}")
+        formed = self._formed.get(place.round)
+        if self._coordinators > 1 and (formed is None or id not in formed.seated.ids):
+            return  # the word of a coordinator that is no more
         others = self._places.setdefault(place.round, {})
         hold(id not in others, f"{id} has a place in round {place.round} already")
         hold(place.group_rank < place.group_world_size, f"rank {place.group_rank} of {place.group_world_size}")

@@ -95,12 +95,18 @@ class End:
         self.closed = False
         self.ended = False
         """Whether the end of the other side's bytes was seen."""
+        self.torn = False
+        """Whether it was the network that ended it."""
+        self.orphaned = False
+        """Whether nobody is at the other end any more, which shows when something is sent."""
         process.on_death.append(self.close)
 
     def send(self, data: bytes) -> None:
         """Hand bytes to the kernel."""
         if not self.closed and data:
             self.out.put(bytes(data))
+            if self.orphaned:
+                self.out.answer_with_reset(self)
 
     def close(self) -> None:
         """Close the socket: the other side sees the end behind what was sent."""
@@ -151,6 +157,12 @@ class Pipe:
         if len(self._queue) == 1:
             world.after(self._last - world.now, self.pump)
 
+    def answer_with_reset(self, sender: End) -> None:
+        """What is sent here has no taker, and the sender is told so."""
+        network = self.network
+        if self._name not in network.cut:
+            network.world.after(2 * network.delay(self._local), lambda: sender.take(None))
+
     def stall(self, seconds: float) -> None:
         """Let nothing that is sent from now on arrive for so long."""
         self._last = max(self._last, self.network.world.now) + seconds
@@ -188,6 +200,7 @@ class Link:
     def snap(self, apart: float, *, guest_first: bool = False) -> None:
         """Something between breaks the connection: one side sees it at once, the other so much later."""
         world = self.network.world
+        self.guest.torn = self.host.torn = True
         sides = [self.guest, self.host]
         if not guest_first:
             world.random.shuffle(sides)
@@ -195,3 +208,10 @@ class Link:
         self.network.forget(self)
         sides[0].take(None)
         world.after(apart, lambda: sides[1].take(None))
+
+    def reset_host(self) -> None:
+        """Something between tells the host that the connection is over; the guest learns it when it sends."""
+        self.host.torn = self.guest.orphaned = True
+        self.guest.out.lost = self.host.out.lost = True
+        self.network.forget(self)
+        self.host.take(None)

@@ -49,9 +49,9 @@ class Story:
         )
         self.quiet_at = world.between(1.0, 12.0)
         self.port = Port(self._process("n0"))
-        limits = Limits(self.low, self.high, random.choice((0.2, 1.0, 3.0)), self.restarts, False, SILENCE / 3)
-        terms = Terms("job", limits, silence=SILENCE)
-        self.port.service = Watched(self.port, terms, self.look, self.port.process.clock)
+        limits = Limits(self.low, self.high, random.choice((0.2, 1.0, 3.0)), self.restarts, False, SILENCE / 3, SILENCE)
+        self._terms = Terms("job", limits, silence=SILENCE)
+        self._coordinate()
 
     @property
     def host(self) -> Process:
@@ -75,7 +75,7 @@ class Story:
         world.after(world.between(0.0, 0.5) if slow else 0.0, lambda: self.add("n0", self.host))
         for number in range(1, agents):
             world.after(world.between(0.0, late), lambda name=f"n{number}": self.add(name))
-        kinds = random.sample(list(FAULTS), random.randrange(0, 6))
+        kinds = random.sample(list(FAULTS), min(len(FAULTS), random.randrange(0, 6)))
         for _ in range(random.randrange(1, 10) if kinds else 0):
             fault = FAULTS[random.choice(kinds)]
             world.after(world.between(0.0, self.quiet_at), lambda fault=fault: self._befall(fault))
@@ -95,6 +95,17 @@ class Story:
         self.members.append(member)
         self.world.note(f"{node.id} begins with {size} workers")
         member.start()
+
+    def host_anew(self) -> None:
+        """Start another agent where the host was."""
+        if not self.host.alive:
+            self.port.move(self._process("n0"))
+            self._coordinate()
+            self.add("n0", self.host)
+
+    def _coordinate(self) -> None:
+        self.look.began()
+        self.port.service = Watched(self.port, self._terms, self.look, self.host.clock)
 
     def signal(self, member: Member, signum: int) -> None:
         """Send an agent a signal."""

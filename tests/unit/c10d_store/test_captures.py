@@ -156,6 +156,7 @@ class Client:
     """A connection that keeps what it was answered."""
 
     address = "here"
+    torn = False
 
     def __init__(self, service: StoreService) -> None:
         self.answers = bytearray()

@@ -138,6 +138,7 @@ class Client:
     """A peer that keeps what it is sent, and its session."""
 
     address = "here"
+    torn = False
 
     def __init__(self, service: StoreService) -> None:
         self.sent: list[bytes] = []

@@ -244,9 +244,23 @@ def test_a_broken_connection_cuts_off_at_once():
 def test_what_never_answered_as_an_agent_is_none():
     host = Host(Guest(WHERE))
     host.guest.connected(0)
+    assert host.guest.broke("the host has died, perhaps", 0) == []
 
+    host.guest.connected(0.2)
     with pytest.raises(RendezvousConnectionError, match=r"does not answer as an agent does \(it closed\)"):
-        host.guest.broke("it closed", 0)
+        host.guest.broke("it closed", 0.2)
+
+
+def test_a_host_that_dies_while_it_greets_is_waited_for_like_one_that_is_not_there_yet():
+    host = Host(Guest(WHERE))
+    host.guest.join(NODE, 0)
+    host.greets(0)
+    assert host.guest.broke("it was reset", 0.1) == []
+    assert (host.guest.stage, host.guest.alarm) == (Stage.APART, 60)
+
+    host.greets(5)
+    host.welcomes(5)
+    assert host.guest.stage is Stage.HEARD
 
 
 def test_without_a_host_the_job_is_over_after_a_while():
@@ -288,7 +302,11 @@ def test_a_round_that_ended_is_told_and_the_next_request_carries_what_this_node_
     assert host.says(1, "dismiss", **DISMISS) == [Regroup(3, "node-2 is gone", False, 1, 3)]
 
     host.guest.join(NODE, 1)
-    assert host.hears()[-1] == {"type": "join", "node": NODE._asdict(), "past": [3, 1]}
+    assert host.hears()[-1] == {
+        "type": "join",
+        "node": NODE._asdict(),
+        "past": [3, 1, SEAT["group_rank"], SEAT["group_world_size"]],
+    }
 
 
 def test_after_a_break_it_asks_again_and_tells_a_new_host_of_the_job_so_far():
@@ -299,7 +317,9 @@ def test_after_a_break_it_asks_again_and_tells_a_new_host_of_the_job_so_far():
     host.hears()
     host.welcomes(0.7)
 
-    assert host.hears()[1:] == [{"type": "join", "node": NODE._asdict(), "past": [3, 1]}]
+    assert host.hears()[1:] == [
+        {"type": "join", "node": NODE._asdict(), "past": [3, 1, SEAT["group_rank"], SEAT["group_world_size"]]}
+    ]
     assert host.guest.tick(1.0) == []
 
 

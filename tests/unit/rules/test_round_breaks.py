@@ -6,6 +6,7 @@ import pytest
 from histories import node, play, running
 
 from launcher_core.model.job import Node
+from launcher_core.rules.recall import Past, Recalled
 from launcher_core.rules.round import (
     Dismiss,
     End,
@@ -14,6 +15,7 @@ from launcher_core.rules.round import (
     Join,
     Leave,
     Limits,
+    Park,
     Phase,
     Resume,
     Tick,
@@ -124,7 +126,7 @@ def test_who_falls_silent_while_it_stops_its_workers_is_fenced():
 
 def test_where_neither_fence_nor_last_call_takes_time_the_round_forms_without_any():
     limits = Limits(1, 3, last_call=0)
-    state, _ = play(limits, (10, Join(node("a"), past=(4, 0))), (10, Tick()), (10, Tick()))
+    state, _ = play(limits, (10, Join(node("a"), past=Past(4, 0, 0, 3))), (10, Tick()), (10, Tick()))
 
     assert (state.phase, state.number) == (Phase.RUNNING, 5)
 
@@ -134,8 +136,10 @@ def test_where_neither_fence_nor_last_call_takes_time_the_round_forms_without_an
 
 def test_a_new_coordinator_goes_on_from_what_the_nodes_know_when_no_old_workers_can_run():
     limits = Limits(2, 2, max_restarts=3, fence=0.5)
-    state, _ = play(limits, (10, Join(node("a"), past=(4, 1))), (10.1, Join(node("b"), past=(3, 1))))
-    assert (state.number, state.restarts, state.fenced_until) == (4, 1, 10.5)
+    state, _ = play(
+        limits, (10, Join(node("a"), past=Past(4, 1, 0, 2))), (10.1, Join(node("b"), past=Past(3, 1, 0, 2)))
+    )
+    assert (state.restarts, state.fenced_until) == (1, 10.5)
 
     _, told = apply(state, Tick(), 10.5, limits)
     assert [(one.to, one.round) for one in told] == [("a", 5), ("b", 5)]
@@ -143,12 +147,12 @@ def test_a_new_coordinator_goes_on_from_what_the_nodes_know_when_no_old_workers_
 
 def test_the_newest_round_that_a_node_knows_counts_and_the_most_restarts():
     limits = Limits(3, 3)
-    state, _ = play(limits, (1, Join(node("a"), past=(2, 5))), (2, Join(node("b"), past=(7, 1))))
+    state, _ = play(limits, (1, Join(node("a"), past=Past(2, 5, 0, 3))), (2, Join(node("b"), past=Past(7, 1, 0, 3))))
 
-    assert (state.number, state.restarts) == (7, 5)
+    assert (state.recalled, state.restarts) == (Recalled(7, 3, (("b", 0),)), 5)
 
 
-@pytest.mark.parametrize("past", [(0, 9), None])
+@pytest.mark.parametrize("past", [Past(0, 0, 0, 1), None])
 def test_a_coordinator_that_knows_better_believes_itself(past):
     limits = Limits(1, 2, max_restarts=3)
     state, _ = apply(running(limits, node("a")), Failed("a", 0, "x"), 1, limits)
@@ -157,11 +161,57 @@ def test_a_coordinator_that_knows_better_believes_itself(past):
     assert [(one.round, one.restarts) for one in told] == [(1, 1)]
 
 
-def test_a_running_round_keeps_its_number_whatever_a_newcomer_remembers():
+def test_a_running_round_keeps_its_number_whatever_a_newcomer_remembers_and_the_next_is_newer_than_that():
     limits = Limits(1, 1)
     state = running(limits, node("a"))
+    state, told = apply(state, Join(node("b"), past=Past(9, 9, 0, 1)), 1, limits)
+    assert (state.number, told) == (0, [Park("b")])
 
-    assert apply(state, Join(node("b"), past=(9, 9)), 1, limits)[0].number == 0
+    state, told = apply(state, Leave("a", "killed"), 2, limits)
+    assert [(one.to, one.round, one.restarts) for one in told] == [("b", 10, 9)]
+
+
+def test_survivors_keep_their_ranks_under_a_new_coordinator_and_who_is_new_fills_the_gap():
+    limits = Limits(3, 3)
+    _, told = play(
+        limits,
+        (1, Join(node("new"))),
+        (1, Join(node("c"), Past(4, 0, 2, 3))),
+        (1, Join(node("b"), Past(4, 0, 1, 3))),
+    )
+
+    assert [(one.to, one.group_rank) for one in told] == [("new", 0), ("b", 1), ("c", 2)]
+
+
+def test_what_a_node_remembers_of_an_older_round_is_no_claim_to_a_rank():
+    limits = Limits(2, 2)
+    _, told = play(limits, (1, Join(node("b"), Past(4, 0, 1, 2))), (1, Join(node("a"), Past(3, 0, 1, 2))))
+
+    assert [(one.to, one.group_rank) for one in told] == [("a", 0), ("b", 1)]
+
+
+def test_a_node_that_asks_twice_claims_one_rank():
+    limits = Limits(2, 2)
+    claims = [Join(node("b"), Past(4, 0, 1, 2)), Join(node("b"), Past(4, 0, 1, 2)), Join(node("a"))]
+    state, told = play(limits, *((1, claim) for claim in claims))
+
+    assert ([(one.to, one.group_rank) for one in told], state.recalled) == ([("a", 0), ("b", 1)], None)
+
+
+def test_a_new_coordinator_waits_for_no_last_call_once_as_many_are_there_as_took_part():
+    limits = Limits(1, 4, last_call=30, fence=0.5)
+    state, _ = play(limits, (1, Join(node("new"))), (1.2, Join(node("b"), Past(4, 0, 1, 2))))
+    assert (state.phase, state.deadline) == (Phase.GATHERING, 1.7)
+
+    state, told = apply(state, Tick(), 1.7, limits)
+    assert (state.number, [one.to for one in told]) == (5, ["new", "b"])
+
+
+def test_with_fewer_than_took_part_a_new_coordinator_makes_a_last_call():
+    limits = Limits(1, 4, last_call=30)
+    state, told = play(limits, (1, Join(node("new"))), (1.2, Join(node("b"), Past(4, 0, 1, 3))))
+
+    assert (state.phase, state.deadline, told) == (Phase.GATHERING, 31, [])
 
 
 # --- an agent that was started again ---------------------------------------------------------------------

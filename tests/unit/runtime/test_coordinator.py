@@ -209,6 +209,21 @@ def test_a_broken_connection_ends_the_round_at_once_and_the_workers_behind_it_ha
     assert first.seat() == (1, 0, 0)
 
 
+def test_who_may_not_know_that_its_connection_was_torn_has_its_lease_and_the_fence_to_end(host, port):
+    first, second = pair(host(low=1, high=2, fence=0.5))
+    heard = port.now
+    port.until(heard + 0.7)
+    first.says("ok", n=1)
+    second.breaks(torn=True)
+    assert [one["type"] for one in first.hears()] == ["ok", "dismiss"]
+
+    first.joins()
+    port.until(heard + 1.9)
+    assert first.hears() == []
+    port.until(heard + 2.1)
+    assert first.seat() == (1, 0, 0)
+
+
 def test_the_next_round_does_not_wait_for_a_node_that_said_it_leaves(host):
     first, second = pair(host(low=1, high=2, fence=0.5))
     second.says("leave", reason="bye")
@@ -305,11 +320,11 @@ def test_a_new_host_goes_on_from_what_the_agents_remember(host, port):
     coordinator = host(low=2, high=2, max_restarts=3, fence=0.5)
     agents = [Agent(coordinator, name) for name in "ab"]
     for agent in agents:
-        agent.joins(past=[6, 2])
+        agent.joins(past=[6, 2, "ba".index(agent.node.id), 2])
     assert [agent.hears() for agent in agents] == [[], []]
 
     port.until(100.5)
-    assert [agent.seat() for agent in agents] == [(7, 0, 2), (7, 1, 2)]
+    assert [agent.seat() for agent in agents] == [(7, 1, 2), (7, 0, 2)]
 
 
 def test_a_host_that_knows_better_does_not_go_back(host):
@@ -317,6 +332,6 @@ def test_a_host_that_knows_better_does_not_go_back(host):
     first.says("failed", round=0, reason="boom")
     for agent in (first, second):
         agent.hears()
-        agent.joins(past=[0, 0])
+        agent.joins(past=[0, 0, 1, 2])
 
     assert [first.seat(), second.seat()] == [(1, 0, 1), (1, 1, 1)]

@@ -35,7 +35,7 @@ NODE = Node("a", "host-a", 1)._asdict()
         ("resume", {"node": NODE}),
         ("resume", {"node": NODE, "round": 1.5}),
         *(("join", {"node": node}) for node in (None, 1, "x", [], {}, [NODE])),
-        *(("join", {"node": NODE, "past": past}) for past in (1, [], [1], [1, 2, 3], [-1, 0], [0, "1"], [True, 0])),
+        *(("join", {"node": NODE, "past": past}) for past in (1, [1], [-1, 0, 0, 1], [0, "1", 0, 1], [True, 0, 0, 1])),
         *(("join", {"node": {**NODE, "id": value}}) for value in (None, 1, [], {})),
         *(("join", {"node": {**NODE, "name": value}}) for value in (None, 1, [], {})),
         *(("join", {"node": {**NODE, "role": value}}) for value in (None, 1, [], {})),

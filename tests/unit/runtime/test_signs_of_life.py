@@ -38,6 +38,7 @@ class Wire:
     """An agent's end: what was sent to it."""
 
     address = "an agent"
+    torn = False
 
     def __init__(self) -> None:
         self.sent = b""
