@@ -29,9 +29,9 @@ _LINGER_SECONDS = 10.0
 """How long a connection that is to be closed may take to read what is queued."""
 _SILENT_SECONDS = 10.0
 """How long a connection may stay open before its first byte."""
-_CHUNK = 64 * 1024
-"""What is read at a time, into one buffer for all: to make one for each read costs more than the reading."""
-_DRAINED_CHUNKS = 16
+_CHUNK = 16 * 1024
+"""What is read at a time: much more than most say at once, and little enough to be had anew for each read."""
+_DRAINED_CHUNKS = 64
 _ACCEPTED_AT_ONCE = 1024
 """About as many as there are events at once: newcomers get their turn though thousands talk already."""
 _PAUSE_SECONDS = 1.0
@@ -55,7 +55,6 @@ class PortServer:
         self._services = list(services)
         self._on_error = on_error or _print_error
         self._readiness = Readiness()
-        self._chunk = memoryview(bytearray(_CHUNK))
         self._connections: set[_Connection] = set()
         self._doomed: list[_Connection] = []
         self._alarms = Alarms()
@@ -133,17 +132,26 @@ class PortServer:
     # --- the serving thread
 
     def _serve(self) -> None:
-        wait, calls, alarms = self._readiness.wait, self._readiness.calls, self._alarms
+        wait, calls, alarms, heap = self._readiness.wait, self._readiness.calls, self._alarms, self._alarms.heap
+        now = monotonic()
         while not (self._stopping and not self._connections):
-            for fd, events in wait(alarms.seconds_left(monotonic()) if alarms.heap else None):
+            for fd, events in wait(alarms.seconds_left(now) if heap else None):
                 if fd in calls:
                     calls[fd](events)
-            if alarms.heap:
-                for function in alarms.due(monotonic()):
-                    self._guard(function)
+            if heap:
+                now = self._ring_alarms()
             if self._doomed:
                 self._drop_doomed()
         self._end()
+
+    def _ring_alarms(self) -> float:
+        """Have all go off whose time has come; the time after that."""
+        now = monotonic()
+        if self._alarms.heap[0][0] > now:
+            return now
+        for function in self._alarms.due(now):
+            self._guard(function)
+        return monotonic()
 
     def _drop_doomed(self) -> None:
         while self._doomed:
@@ -236,7 +244,6 @@ class _Connection:
     """One client, and the Peer of its session."""
 
     __slots__ = (
-        "_chunk",
         "_closed",
         "_closing",
         "_queued",
@@ -254,7 +261,6 @@ class _Connection:
         self.torn = False
         self.service: Service | None = None
         self._server = server
-        self._chunk = server._chunk
         self._sock = sock
         self._session: Session | None = None
         self._queued = bytearray()
@@ -303,16 +309,15 @@ class _Connection:
         if self._closing or not events & ~OUT:
             return
         try:
-            size = self._sock.recv_into(self._chunk)
+            data = self._sock.recv(_CHUNK)
         except BlockingIOError:
             return
         except OSError as error:
             self._tear(error)
-            size = 0
-        if not size:
+            data = b""
+        if not data:
             self.drop()
             return
-        data = bytes(self._chunk[:size])
         try:
             session = self._session or self._open(data[:8])
             session.receive(data)
@@ -333,7 +338,7 @@ class _Connection:
         self._server.cancel(self._unheard)
         with suppress(OSError):  # input left unread would have the system discard what was sent last
             for _ in range(_DRAINED_CHUNKS):
-                if not self._sock.recv_into(self._chunk):
+                if not self._sock.recv(_CHUNK):
                     break
         self._sock.close()
         if self._session is not None:

@@ -240,8 +240,8 @@ def test_a_stopped_warden_holds_nobody_up_and_misses_nothing(warden: Warden, gro
 @pytest.mark.parametrize("shell", ["/bin/sh"])
 def test_a_warden_holds_nothing_of_the_agents(warden: Warden) -> None:
     pid = pid_of(warden)
+    until(lambda: os.readlink(f"/proc/{pid}/cwd") == "/")  # it has begun, and waits
     names = {fd: os.readlink(f"/proc/{pid}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{pid}/fd")}
-    until(lambda: os.readlink(f"/proc/{pid}/cwd") == "/")
     assert names == {"0": "socket", "1": "/dev/null", "2": "/dev/null"}
     assert (os.getsid(pid), os.getpgid(pid)) == (pid, pid)
 
