@@ -4,7 +4,8 @@
 
 The lease is what keeps a node that is cut off from disturbing the others: a sign of life that the coordinator has
 answered proves that it counts this node as alive for `silence` seconds from when the sign was sent. When that is
-over, the workers must be gone before the others begin without them, so they are killed and not asked.
+over, the workers must be gone before the others begin without them, so they are killed and not asked. A node that waits
+has no workers: it is more patient with a host that has thousands to answer, but takes no place when its lease is over.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class Guest:
         self._next_sign = NEVER
         self._inside = False
         self._greeted_at = 0.0
+        self._asked_at = 0.0
+        """When the newest question for a place was sent."""
         self._alive_at = NEVER
         """When the newest sign that was answered had been sent."""
         self._give_up = NEVER
@@ -116,9 +119,15 @@ class Guest:
         return min(ANSWER_WITHIN, self.where.host_loss / 2) if self._known else ANSWER_WITHIN
 
     @property
+    def _patient_until(self) -> float:
+        """Without an answer until then the connection is given up: in time to try another before the host is lost."""
+        silence = self.where.silence
+        return self._alive_at + ((silence + self.where.host_loss) / 2 if self._waits else silence)
+
+    @property
     def alarm(self) -> float:
         """When `tick` is wanted."""
-        lease = self._alive_at + self.where.silence if self.stage is Stage.HEARD else NEVER
+        lease = self._patient_until if self.stage is Stage.HEARD else NEVER
         answer = self._answer_by if self.stage is Stage.GREETING else NEVER
         return min(self._next_sign, lease, answer, self._give_up, self.join_by)
 
@@ -128,7 +137,7 @@ class Guest:
         """Ask for a place in the next round; asked again by itself after a break."""
         self._node, self._waits, self._report, self._knows = node, True, b"", []
         self.join_by = now + self.where.join_timeout
-        self._send(self._request())
+        self._send(self._request(now))
 
     def failed(self, round: int, reason: str, forgiven: int = 0) -> None:
         """Report a failure, with what was testified of it; the answer is Regroup or Over."""
@@ -175,7 +184,7 @@ class Guest:
     def receive(self, data: bytes, now: float, nonce: str = "") -> list[News]:
         """The news in these bytes; `nonce` is a random text, used once. Raises what the launch ends with.
 
-        What comes after the lease is over was meant for a node that the others count as lost: it is not read.
+        What comes when the connection is given up was meant for a node that the others count as lost: it is not read.
         """
         news = self.tick(now)
         if self.stage in (Stage.APART, Stage.ENDED):
@@ -222,13 +231,15 @@ class Guest:
             return self._unanswered(now)
         if self.stage is not Stage.HEARD:
             return []
-        lease = self._alive_at + self.where.silence
-        if now >= lease:
-            self._give_up = self._alive_at + self.where.host_loss
-            return self.broke(f"nothing was heard of it for {self.where.silence:g} s", now)
+        if now >= self._patient_until:
+            return self._lease_is_over(self._patient_until - self._alive_at, now)
         if now >= self._next_sign:
             self._sign(now)
         return []
+
+    def _lease_is_over(self, seconds: float, now: float) -> list[News]:
+        self._give_up = self._alive_at + self.where.host_loss
+        return self.broke(f"nothing was heard of it for {seconds:g} s", now)
 
     def _unanswered(self, now: float) -> list[News]:
         """Give this connection up: who answers on none of them is told apart by `join_by` and `host_loss`."""
@@ -258,6 +269,9 @@ class Guest:
 
     def _told(self, kind: str, message: dict[str, Any], now: float) -> News | None:
         if kind == "seat":
+            self._alive_at = max(self._alive_at, self._asked_at)  # which the place is the answer to
+            if now >= self._alive_at + self.where.silence:
+                return next(iter(self._lease_is_over(self.where.silence, now)), None)
             self._waits, self.join_by = False, NEVER
             message["master_addr"] = message["master_addr"] or self.address
             self._place, self._restarts = Place(**message), message["restarts"]
@@ -325,7 +339,7 @@ class Guest:
         else:
             self._sign(now)
         if self._waits:
-            self.outbox += self._request()
+            self.outbox += self._request(now)
         elif self._node is not None and self._report and self._place is not None:
             self.outbox += frame("resume", node=self._node._asdict(), round=self._place.round)
 
@@ -338,9 +352,10 @@ class Guest:
         self._next_sign = now + self.where.interval
         self._send(SIGN[self._count])
 
-    def _request(self) -> bytes:
+    def _request(self, now: float) -> bytes:
         """The question for a place, with what a host that is new needs to know of the job so far."""
         assert self._node is not None
+        self._asked_at = now
         last = self._place
         past = None if last is None else (last.round, self._restarts, last.group_rank, last.group_world_size)
         return frame("join", node=self._node._asdict(), past=past)

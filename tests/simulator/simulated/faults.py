@@ -6,7 +6,7 @@ from collections.abc import Callable
 from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
 
-from launcher_core.rules.guest import ANSWER_WITHIN
+from launcher_core.rules.guest import ANSWER_WITHIN, Stage
 
 if TYPE_CHECKING:
     from simulated.member import Member
@@ -37,7 +37,7 @@ def one_sided(story: Story) -> None:
     links = [link for link in story.network.links if not link.local]
     if links:
         link = story.world.random.choice(links)
-        if not story.port.has_greeted(link):
+        if not any(one.talk.link is link and one.talk.guest.stage is Stage.HEARD for one in story.members):
             story.port.tried_again_at = story.world.now + ANSWER_WITHIN
         link.reset_host()
 

@@ -74,10 +74,6 @@ class Port:
         peer = PortPeer(self, link.host, link.name)
         self.peers[peer] = None
 
-    def has_greeted(self, link: Link) -> bool:
-        """Whether the agent on this connection has been welcomed."""
-        return any(peer.serves(link) for peer in self.peers)
-
     def stop(self) -> None:
         """Close every connection."""
         for peer in list(self.peers):
@@ -95,10 +91,6 @@ class PortPeer:
         self._session: AgentSession | None = None
         self._closing = self._closed = False
         end.on_data, end.on_end = self._take, self._ended
-
-    def serves(self, link: Link) -> bool:
-        """Whether this is the host's end of that connection, and its agent has been welcomed."""
-        return self._end is link.host and self._session is not None and self._session.welcome
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the client."""

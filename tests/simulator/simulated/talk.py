@@ -146,7 +146,8 @@ class Talk:
 
     def _receive(self, link: Link, data: bytes) -> None:
         if link is self.link:
-            now, lease = self.process.clock(), self.guest._alive_at + self.guest.where.silence
+            now, guest = self.process.clock(), self.guest
+            lease = max(guest._alive_at, guest._asked_at) + guest.where.silence
             news = self.guest.receive(data, now, "nonce")
             self._look.told(self._name, news, now >= lease)
             self._pass_on(news)

@@ -200,7 +200,7 @@ def test_signs_of_life_go_out_at_every_interval():
 
 
 def test_the_lease_counts_from_when_the_answered_sign_was_sent_and_not_from_the_answer():
-    host = heard(10)
+    host = seated(10)
     host.guest.tick(10.5)
     host.says(11.4, "ok", n=2)  # sent at 10.5: good until 12
 
@@ -209,20 +209,47 @@ def test_the_lease_counts_from_when_the_answered_sign_was_sent_and_not_from_the_
 
 
 def test_an_answer_to_no_sign_proves_nothing():
-    host = heard(10)
+    host = seated(10)
     host.says(11.4, "ok", n=7)
 
     assert [type(one) for one in host.guest.tick(11.5)] == [Cut]
 
 
 def test_who_is_cut_off_sends_no_more_and_says_so_once():
-    host = heard(10)
+    host = seated(10)
     news = host.guest.tick(11.5)
 
     assert news == [Cut("this node was cut off from the host at host:29400: nothing was heard of it for 1.5 s")]
     assert (host.guest.stage, host.hears(), host.guest.tick(11.6)) == (Stage.APART, [], [])
     host.guest.finished(3)
     assert host.hears() == []
+
+
+def test_who_waits_is_patient_for_half_of_the_time_until_the_host_is_lost():
+    host = heard(10)
+    assert (host.guest.tick(12.9), host.guest.stage) == ([], Stage.HEARD)
+    assert host.guest.tick(13) == [
+        Cut("this node was cut off from the host at host:29400: nothing was heard of it for 3 s")
+    ]
+
+    with pytest.raises(HostLostError):
+        host.guest.tick(14.5)
+
+
+def test_a_late_answer_lets_who_waits_take_a_place_again():
+    host = heard(10)
+    host.guest.tick(11.5)
+    host.says(12, "ok", n=2)
+
+    assert [type(one) for one in host.says(12.1, "seat", **SEAT)] == [Formed]
+
+
+def test_who_was_dismissed_is_not_patient_before_its_workers_are_gone():
+    host = seated(10)
+    host.says(10.1, "dismiss", **DISMISS)
+
+    assert host.guest.alarm <= 11.5
+    assert [type(one) for one in host.guest.tick(11.5)] == [Cut]
 
 
 def test_what_comes_after_the_lease_was_meant_for_a_node_that_is_lost():

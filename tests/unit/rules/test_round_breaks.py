@@ -8,6 +8,7 @@ from histories import node, play, running
 from launcher_core.model.job import Node
 from launcher_core.rules.recall import Past, Recalled
 from launcher_core.rules.round import (
+    HOST_ANEW,
     Dismiss,
     End,
     Failed,
@@ -50,7 +51,7 @@ def test_who_resumes_what_is_not_running_is_sent_to_join_again(resume):
     limits = Limits(1, 1, max_restarts=2)
     state = running(limits, node("a"))
 
-    assert apply(state, resume, 1, limits) == (state, [Dismiss(resume.node.id, resume.round, "", False, 0, 2)])
+    assert apply(state, resume, 1, limits) == (state, [Dismiss(resume.node.id, resume.round, HOST_ANEW, False, 0, 2)])
 
 
 def test_who_resumes_a_round_that_was_ended_meanwhile_hears_why():
