@@ -32,8 +32,8 @@ COLUMNS = 10
 """Of the plot, for half a power of ten."""
 PROCESSES = 2
 PATIENCE = 120.0
-SILENCE = 10.0
-"""Seconds without a word until an agent is given up. By default 1.5: thousands on one machine starve each other."""
+SILENCE = 1.5
+"""Seconds without a word until an agent is given up, as by default."""
 
 
 class Round(NamedTuple):
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=list(NODES))
     parser.add_argument("--rounds", type=int, default=5, help="restarts (5)")
     parser.add_argument("--idle", type=float, default=5.0, help="seconds to watch idle agents (5)")
-    parser.add_argument("--silence", type=float, default=SILENCE, help="seconds until a silent agent is lost (10)")
+    parser.add_argument("--silence", type=float, default=SILENCE, help="seconds until a silent agent is lost (1.5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write everything")
     options = parser.parse_args()
     load = Load()

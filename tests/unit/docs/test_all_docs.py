@@ -15,7 +15,7 @@ NOT_OPTIONS = {
     "README.md": {"--mo", "--signal"},  # a script's own, and Slurm's
     "docs/differences.md": {"--nproc"},  # an abbreviation
     "docs/backend_tutorial.md": {"--no-header"},  # pytest's
-    "docs/performance.md": {"--only", "--rounds", "--nodes", "--silence"},  # the benches'
+    "docs/performance.md": {"--only", "--rounds", "--nodes"},  # the benches'
 }
 SHORT = {"ddp.py": "tests/interop/bin/ddp.py", "ports.py": "launcher_core/hooks/ports.py"}
 """Files that a page names after it has said in which folder."""
