@@ -70,6 +70,7 @@ def measure(bench: Bench, workers: int = 4, lines: int = 500_000) -> list[Figure
 
 def _seen(bench: Bench, contender: Contender, workers: int, worker: Worker, *, terminal: bool = False) -> Seen:
     """Everything that the launcher writes to its stdout until it ends."""
+    buffer = bytearray(EXPECTED_BYTES)  # made before the launch, which it would hold up, and once
     ours, theirs = os.openpty() if terminal else os.pipe()
     if terminal:
         tty.setraw(theirs)
@@ -77,14 +78,13 @@ def _seen(bench: Bench, contender: Contender, workers: int, worker: Worker, *, t
         options = [option.format(logs) for option in OPTIONS]
         with Run(contender.command(workers, options, worker), stdout=theirs, settle=bench.settle) as run:
             os.close(theirs)
-            seen = _read_all(run, ours)
+            seen = _read_all(run, ours, buffer)
             run.finish()
     os.close(ours)
     return seen
 
 
-def _read_all(run: Run, output: int) -> Seen:
-    buffer = bytearray(EXPECTED_BYTES)  # made once, so that reading costs little beside writing
+def _read_all(run: Run, output: int, buffer: bytearray) -> Seen:
     view, size, reads, began = memoryview(buffer), 0, [], 0
     poll = select.poll()
     poll.register(run.stamps_fd, select.POLLIN)
