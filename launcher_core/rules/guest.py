@@ -122,7 +122,8 @@ class Guest:
     def _patient_until(self) -> float:
         """Without an answer until then the connection is given up: in time to try another before the host is lost."""
         silence = self.where.silence
-        return self._alive_at + ((silence + self.where.host_loss) / 2 if self._waits else silence)
+        patience = min(2 * silence, (silence + self.where.host_loss) / 2)
+        return self._alive_at + (patience if self._waits else silence)
 
     @property
     def alarm(self) -> float:

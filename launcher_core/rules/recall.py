@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher_core.model.value import Value
+from launcher_core.rules.crowd import Ids
 
 if TYPE_CHECKING:
     from launcher_core.rules.round import Limits, Round
@@ -33,6 +34,8 @@ class Recalled(Value):
     """How many nodes took part in it. When as many are here, nobody else is waited for."""
     ranks: tuple[tuple[str, int], ...] = ()
     """Ids of nodes, and their group ranks then."""
+    ids: Ids = Ids()
+    """The ids alone."""
 
 
 def recall(round: Round, id: str, past: Past, now: float, limits: Limits) -> Round:
@@ -46,5 +49,6 @@ def recall(round: Round, id: str, past: Past, now: float, limits: Limits) -> Rou
         round = round._replace(fenced_until=now + limits.lease + limits.fence)
     if known is None or past.round > newest:
         known = Recalled(past.round, past.group_world_size)
-    ranks = (*(one for one in known.ranks if one[0] != id), (id, past.group_rank))
-    return round._replace(recalled=known._replace(ranks=ranks))
+    if id not in known.ids:
+        known = known._replace(ranks=(*known.ranks, (id, past.group_rank)), ids=known.ids.plus(id))
+    return round._replace(recalled=known)

@@ -234,7 +234,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Set):
         return sorted(value)
     if isinstance(value, Value):
-        return value._asdict()
+        return {name: _plain(item) for name, item in value._asdict().items()}
     return [_plain(item) for item in value] if isinstance(value, Nodes) else value
 
 
@@ -247,7 +247,8 @@ def _recalled(value: Any) -> Any:
         return None
     from launcher_core.rules.recall import Recalled  # seldom there
 
-    return Recalled(value["round"], value["size"], tuple((id, rank) for id, rank in value["ranks"]))
+    ranks = tuple((id, rank) for id, rank in value["ranks"])
+    return Recalled(value["round"], value["size"], ranks, Ids(value["ids"]))
 
 
 def _same(value: Any) -> Any:

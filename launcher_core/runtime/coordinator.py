@@ -178,8 +178,8 @@ class Coordinator:
             return
         del self._sessions[session.node.id]
         self.members = len(self._sessions)
-        lease = session.heard + self._terms.silence - self.clock()  # what the node still has at most
-        self.change(rounds.Leave(session.node.id, reason, session.silent, lease if session._peer.torn else 0.0))
+        left = max(0.0, session.heard + self._terms.silence - self.clock())  # of the node's lease, at most
+        self.change(rounds.Leave(session.node.id, reason, session.silent, left if session._peer.torn else 0.0))
         if not self._sessions:
             self.on_empty()
 

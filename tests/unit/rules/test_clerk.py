@@ -11,18 +11,20 @@ from launcher_core.model.news import Formed, News, Over, Regroup, Waiting
 from launcher_core.rules.blame import Failed as Worker
 from launcher_core.rules.clerk import LAZY, NEVER, WAITING_EVERY, Clerk
 from launcher_core.rules.doubt import Doubts
+from launcher_core.rules.recall import Past
 from launcher_core.rules.register import (
     Address,
     Errand,
     Register,
     Terms,
     Word,
+    changes_of,
     decode,
     decode_word,
     encode,
     encode_word,
 )
-from launcher_core.rules.round import SETTLE, Limits
+from launcher_core.rules.round import SETTLE, Join, Limits, Round, apply
 from launcher_core.rules.testimony import statement
 
 
@@ -259,6 +261,21 @@ def test_a_register_whose_verdict_is_being_settled_is_read_as_it_was_written(des
     assert desk.state is not None
     register = decode(desk.state)
     assert encode(register) == desk.state
+
+
+def test_a_word_that_remembers_a_place_is_read_as_it_was_written_and_half_a_place_is_refused() -> None:
+    word = Word(Node("a", "host-a", 1), 3, "join", 4, restarts=1, place=(1, 2))
+    assert decode_word(encode_word(word)) == word
+    assert changes_of(word) == (Join(word.node, Past(4, 1, 1, 2)),)
+    for place in ((), (1,), (1, 2, 3), (-1, 2), (0.5, 1)):
+        with pytest.raises(ValueError, match="an entry says what no launcher says"):
+            decode_word(encode_word(word._replace(place=place)))
+
+
+def test_a_register_that_was_told_of_earlier_rounds_is_read_as_it_was_written() -> None:
+    round, _ = apply(Round(), Join(Node("a", "host-a", 1), Past(4, 1, 1, 2)), 0.0, Limits(2, 2))
+    assert round.recalled is not None
+    assert decode(encode(Register(round))) == Register(round)
 
 
 @pytest.mark.parametrize("leased", [False, True])

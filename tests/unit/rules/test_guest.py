@@ -236,6 +236,13 @@ def test_who_waits_is_patient_for_half_of_the_time_until_the_host_is_lost():
         host.guest.tick(14.5)
 
 
+@pytest.mark.parametrize(("host_loss", "until"), [(3, 12.25), (4.5, 13), (600, 13)])
+def test_who_waits_tries_another_connection_in_time_however_long_a_host_may_be_gone(host_loss, until):
+    host = heard(10, WHERE._replace(host_loss=host_loss))
+
+    assert (host.guest.tick(until - 0.01), [type(one) for one in host.guest.tick(until)]) == ([], [Cut])
+
+
 def test_a_late_answer_lets_who_waits_take_a_place_again():
     host = heard(10)
     host.guest.tick(11.5)

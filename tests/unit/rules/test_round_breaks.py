@@ -150,7 +150,7 @@ def test_the_newest_round_that_a_node_knows_counts_and_the_most_restarts():
     limits = Limits(3, 3)
     state, _ = play(limits, (1, Join(node("a"), past=Past(2, 5, 0, 3))), (2, Join(node("b"), past=Past(7, 1, 0, 3))))
 
-    assert (state.recalled, state.restarts) == (Recalled(7, 3, (("b", 0),)), 5)
+    assert (state.recalled, state.restarts) == (Recalled(7, 3, (("b", 0),), {"b"}), 5)
 
 
 @pytest.mark.parametrize("past", [Past(0, 0, 0, 1), None])
