@@ -177,9 +177,8 @@ class Look:
         self._told_restarts(member, place.restarts)
         id, size = member.node.id, member.node.local_world_size
         hold(place.round > member.agent.round, f"{id} gets round {place.round} after {member.agent.round}")
-        formed = self._formed.get(place.round)
-        if self._coordinators > 1 and (formed is None or id not in formed.seated.ids):
-            return  # the word of a coordinator that is no more
+        if self._is_late(id, place):
+            return
         others = self._places.setdefault(place.round, {})
         hold(id not in others, f"{id} has a place in round {place.round} already")
         hold(place.group_rank < place.group_world_size, f"rank {place.group_rank} of {place.group_world_size}")
@@ -196,9 +195,16 @@ class Look:
             total = sum(self._story.size(one) for one in others)
             hold(total == place.world_size, f"{total} workers in a world of {place.world_size}")
 
+    def _is_late(self, id: str, place: Place) -> bool:
+        """Whether this is the word of a coordinator that is no more; the end of its connection comes behind it."""
+        formed = self._formed.get(place.round)
+        return self._coordinators > 1 and (formed is None or id not in formed.seated.ids)
+
     def starting(self, member: Member, place: Place) -> None:
         """An agent is about to start workers."""
         hold(not member.rounds_alive, f"{member.node.id} starts round {place.round} over {member.rounds_alive}")
+        if self._is_late(member.node.id, place):
+            return
         for other in self._story.members:
             process = other.process
             excused = process.frozen or self._world.now - process.thawed_at < REACTION or other is member
