@@ -225,7 +225,7 @@ def test_who_is_cut_off_sends_no_more_and_says_so_once():
     assert host.hears() == []
 
 
-def test_who_waits_is_patient_for_half_of_the_time_until_the_host_is_lost():
+def test_who_waits_bears_twice_the_silence():
     host = heard(10)
     assert (host.guest.tick(12.9), host.guest.stage) == ([], Stage.HEARD)
     assert host.guest.tick(13) == [
